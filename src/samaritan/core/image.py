@@ -1,0 +1,191 @@
+"""Voxels with a place in the world: images, and label maps of the same grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samaritan.core.errors import GeometryMismatchError, ImageError, UnknownNameError
+from samaritan.core.geometry import Axis, Geometry, axis_number
+
+Window = tuple[float, float]
+Colour = tuple[int, int, int]
+
+RGB = ("red", "green", "blue")
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Image:
+    """An image: ``array`` of (c, i, j, k) on ``geometry``.
+
+    Parameters
+    ----------
+    array
+        (c, i, j, k) integers or floats, any memory order; kept as a read-only view, not copied. For a picture, i is
+        the column (x) and j the row (y).
+    geometry
+        The grid of the last three axes.
+    channels
+        One name for each channel; ``("red", "green", "blue")`` for colour.
+    modality
+        DICOM's two-letter code where it is known ("CT", "MR", "US", ...), else empty.
+    window
+        Centre and width that the file suggests for display, in the units of ``array``.
+    source
+        Where it was read from, for messages and run reports.
+
+    Raises
+    ------
+    ImageError
+        If the type is not numeric, the array is not four-dimensional, a value is NaN or infinite, or the number of
+        channel names differs from the number of channels.
+    GeometryMismatchError
+        If the array's shape is not that of the geometry.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+    channels: tuple[str, ...] = ("intensity",)
+    modality: str = ""
+    window: Window | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        if array.ndim != 4 or array.dtype.kind not in "uif":
+            raise ImageError(got=f"{array.dtype} array of shape {array.shape}", wanted="numbers of shape (c, i, j, k)")
+        if array.shape[1:] != self.geometry.shape:
+            raise GeometryMismatchError(got=f"voxels of shape {array.shape[1:]}", wanted=f"{self.geometry.shape}")
+        if len(self.channels) != array.shape[0]:
+            raise ImageError(got=f"{array.shape[0]} channels, named {self.channels}", wanted="one name for each")
+        if array.dtype.kind == "f":
+            require_finite(array)
+        object.__setattr__(self, "array", _read_only(array))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along i, j, k."""
+        return self.geometry.shape
+
+    @property
+    def is_2d(self) -> bool:
+        """Whether there is one plane only."""
+        return self.geometry.is_2d
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the channels are red, green and blue."""
+        return self.channels == RGB
+
+    def plane(self, axis: Axis, index: int) -> Image:
+        """Return one plane as a 2D image; see ``Geometry.plane`` for its axes. A view, not a copy."""
+        geometry = self.geometry.plane(axis, index)
+        array = take_plane(self.array, axis, index)
+        return replace(self, array=array, geometry=geometry)
+
+    def channel(self, name: str) -> Image:
+        """Return one channel as an image of its own.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no channel of that name.
+        """
+        if name not in self.channels:
+            raise UnknownNameError.of(name, kind="channel", known=self.channels)
+        at = self.channels.index(name)
+        return replace(self, array=self.array[at : at + 1], channels=(name,))
+
+
+def take_plane(array: NDArray[Any], axis: Axis, index: int) -> NDArray[Any]:
+    """Return plane ``index`` along ``axis`` of (..., i, j, k) as (..., a, b, 1): the array of ``Geometry.plane``."""
+    at = array.ndim - 3 + axis_number(axis)
+    plane: NDArray[Any] = np.moveaxis(array, at, -1)[..., index : index + 1]
+    return plane
+
+
+def require_finite(array: NDArray[Any]) -> None:
+    """Raise ``ImageError`` if a value is NaN or infinite; looks at one slab at a time to spare memory."""
+    bad = sum(int(slab.size - np.count_nonzero(np.isfinite(slab))) for slab in np.moveaxis(array, -1, 0))
+    if bad:
+        raise ImageError(
+            got=f"{bad} of {array.size} voxels are NaN or infinite",
+            wanted="finite values",
+            fix="Replace them first, for example with numpy.nan_to_num, if you know what they stand for",
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LabelMap:
+    """Labelled voxels: ``array`` of (i, j, k) whole numbers on ``geometry``; 0 is background.
+
+    Parameters
+    ----------
+    array
+        (i, j, k), unsigned or non-negative integers (or booleans); kept as a read-only view.
+    geometry
+        Its grid.
+    names
+        Name of each label value; values without a name are called "label N".
+    colours
+        Display colour (red, green, blue; 0 to 255) of label values that have one.
+
+    Raises
+    ------
+    ImageError
+        If the values are not whole and non-negative, or a name stands for background.
+    GeometryMismatchError
+        If the array's shape is not that of the geometry.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+    names: Mapping[int, str] = field(default_factory=dict)
+    colours: Mapping[int, Colour] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        array = array.view(np.uint8) if array.dtype == np.bool_ else array
+        if array.dtype.kind not in "ui" or (array.dtype.kind == "i" and array.size and array.min() < 0):
+            raise ImageError(got=f"{array.dtype} labels", wanted="whole numbers from 0 up")
+        if array.shape != self.geometry.shape:
+            raise GeometryMismatchError(got=f"labels of shape {array.shape}", wanted=f"{self.geometry.shape}")
+        if any(value < 1 for value in (*self.names, *self.colours)):
+            raise ImageError(got=f"names for {sorted(self.names)}", wanted="label values from 1 up (0 is background)")
+        object.__setattr__(self, "array", _read_only(array))
+        object.__setattr__(self, "names", MappingProxyType({int(v): str(n) for v, n in self.names.items()}))
+        object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
+
+    @classmethod
+    def from_masks(cls, masks: Mapping[str, NDArray[np.bool_]], geometry: Geometry) -> Self:
+        """Return a label map of named masks (i, j, k), numbered from 1 in order; where they overlap, the first wins."""
+        if len(masks) > np.iinfo(np.uint16).max:
+            raise ImageError(got=f"{len(masks)} objects", wanted="at most 65535 in one label map")
+        array = np.zeros(geometry.shape, np.uint8 if len(masks) < 256 else np.uint16, order="F")
+        for value, mask in enumerate(masks.values(), start=1):
+            array[mask & (array == 0)] = value
+        return cls(array, geometry, dict(enumerate(masks, start=1)))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Values that occur, without background, ascending."""
+        return tuple(int(v) for v in np.unique(self.array) if v)
+
+    def name(self, value: int) -> str:
+        """Return the name of a label value."""
+        return self.names.get(value, f"label {value}")
+
+    def mask(self, value: int) -> NDArray[np.bool_]:
+        """Return the voxels of one label, (i, j, k)."""
+        return np.asarray(self.array == value)
