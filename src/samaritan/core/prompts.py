@@ -316,10 +316,14 @@ def _item_from_dict(geometry: Geometry, entry: Mapping[str, Any]) -> Prompt:
     kind = str(entry.get("kind", ""))
     if kind not in makers:
         raise PromptError(got=f"prompt of kind '{kind}'", wanted=f"one of: {', '.join(makers)}")
+    if not isinstance(fields.get("positive", True), bool):
+        raise PromptError(got=f"{kind} prompt with positive = {fields['positive']!r}", wanted="true or false")
     try:
         return cast("Prompt", makers[kind](**fields))
-    except TypeError as error:
-        raise PromptError(got=f"{kind} prompt with fields {sorted(fields)}", wanted=str(error)) from error
+    except PromptError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:  # whatever a stranger's JSON does to a constructor
+        raise PromptError(got=f"{kind} prompt with fields {sorted(fields)} that do not fit: {error}") from error
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[int]:
