@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine that has Python >= 3.11, make and git:
+#   make demo   segment real images that installed packages carry, and draw the results
+#   make test   run the tests
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+OUTPUT ?= demo-output
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check clean
+
+help:
+	@echo "make demo    segment real images and draw the results, in $(OUTPUT)/"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, mypy and import-linter"
+	@echo "make check   lint and test: what has to pass before a commit"
+	@echo "make clean   remove $(VENV) and caches"
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/samaritan demo --output $(OUTPUT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -n auto --maxprocesses 4
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The stamps live in the environment, so that they go when it goes, and an environment made by other means has none.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); Samaritan needs Python 3.11 or newer." >&2; \
+	  echo "       Name another one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing Samaritan into $(VENV): the first time, this takes a minute or two"
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing Samaritan and its tools into $(VENV): the first time, this takes some minutes"
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-demo
