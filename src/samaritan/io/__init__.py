@@ -1,0 +1,1 @@
+"""Images and label maps from and to files."""
