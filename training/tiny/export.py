@@ -1,0 +1,158 @@
+"""Export a run's averaged weights as the two ONNX graphs that ship.
+
+`python -m training.tiny.export --checkpoint runs/tiny/checkpoint.pt --out src/samaritan/models/tiny/weights`
+
+Large weights are stored as float16 and cast to float32 when the graph is loaded (ONNX Runtime folds the casts), which
+halves the files; the arithmetic stays float32. The export fails unless ONNX Runtime and PyTorch agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from training.tiny.prompts import Simulated
+
+from samaritan.models.tiny.network import Decoder, Embedding, TinyNetwork
+from samaritan.models.tiny.prompt_maps import CHANNELS
+
+OPSET = 17
+SIDE = 512
+TOLERANCE = 1e-3  # in IoU and probability, between PyTorch on the rounded weights and ONNX Runtime
+HALF_FROM = 256  # elements from which a weight is stored as float16
+EMBEDDING = ("s16", "s8", "s4", "s2")
+GRID = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
+
+
+class _FlatDecoder(nn.Module):
+    """The decoder with plain tensors as arguments, as the exporter wants them."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, s16: Tensor, s8: Tensor, s4: Tensor, s2: Tensor, prompt_maps: Tensor) -> tuple[Tensor, Tensor]:
+        logits, predicted_iou = self.decoder(Embedding(s16, s8, s4, s2), prompt_maps)
+        return logits, predicted_iou
+
+
+def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
+    """Write `encoder.onnx`, `decoder.onnx` and `manifest.json` to `folder`; return the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = _rounded(network).eval()
+    image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
+    maps = torch.from_numpy(_example_prompts())
+    with torch.no_grad():
+        embedding = network.encoder(image)
+    sides = {name: {2: f"height/{step}", 3: f"width/{step}"} for name, step in GRID.items()}
+    _write(network.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
+        "image": {2: "height", 3: "width"}, **sides,
+    })  # fmt: skip
+    _write(_FlatDecoder(network.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
+        ["logits", "iou"], {
+            **sides, "prompt_maps": {0: "prompts", **sides["s4"]}, "logits": {0: "prompts", **sides["s2"]},
+            "iou": {0: "prompts"},
+    })  # fmt: skip
+    manifest: dict[str, Any] = {"input_side": SIDE, "prompt_channels": CHANNELS, "files": {}}
+    for name in ("encoder.onnx", "decoder.onnx"):
+        content = (folder / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest["largest_difference"] = largest_difference(network, folder, image, maps)
+    if manifest["largest_difference"] > TOLERANCE:
+        message = f"ONNX Runtime and PyTorch differ by {manifest['largest_difference']:.2e}, more than {TOLERANCE}"
+        raise RuntimeError(message)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def largest_difference(network: TinyNetwork, folder: Path, image: Tensor, maps: Tensor) -> float:
+    """Largest difference in probability or IoU between the exported graphs and `network`."""
+    with torch.no_grad():
+        wanted = network.decoder(network.encoder(image), maps)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    encoder = onnxruntime.InferenceSession(folder / "encoder.onnx", options, providers=["CPUExecutionProvider"])
+    decoder = onnxruntime.InferenceSession(folder / "decoder.onnx", options, providers=["CPUExecutionProvider"])
+    embedding = dict(zip(EMBEDDING, encoder.run(None, {"image": image.numpy()}), strict=True))
+    logits, iou = decoder.run(None, {**embedding, "prompt_maps": maps.numpy()})
+    probability = torch.sigmoid(torch.from_numpy(logits)) - torch.sigmoid(wanted.logits)
+    return float(max(probability.abs().max(), np.abs(iou - wanted.predicted_iou.numpy()).max()))
+
+
+def _rounded(network: TinyNetwork) -> TinyNetwork:
+    """Return the network with the weights that will be stored as float16 rounded to it."""
+    rounded = TinyNetwork()
+    rounded.load_state_dict(
+        {name: v.half().float() if v.numel() >= HALF_FROM else v for name, v in network.state_dict().items()}
+    )
+    return rounded
+
+
+def _example_prompts() -> NDArray[np.float32]:
+    boxed, clicked = Simulated(box=np.array([100, 120, 300, 380], np.float32)), Simulated()
+    clicked.click((200.0, 260.0), positive=True)
+    return np.stack([boxed.maps((SIDE, SIDE)), clicked.maps((SIDE, SIDE))])
+
+
+def _write(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: dict[str, dict[int, str]],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own age and of shapes that are dynamic here
+        torch.onnx.export(
+            module, example, str(path), input_names=inputs, output_names=outputs, dynamic_axes=dynamic,
+            opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    model = onnx.load(path)
+    _store_as_half(model.graph)
+    model.producer_name, model.producer_version = "samaritan", ""
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _store_as_half(graph: onnx.GraphProto) -> None:
+    casts = []
+    for weight in graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or values.size < HALF_FROM:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT, name=f"{name}.cast"))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(casts + nodes)
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the ONNX files")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    state = torch.load(options.checkpoint, weights_only=True)
+    network = TinyNetwork()
+    network.load_state_dict(state["average"])
+    manifest = export(network, options.out)
+    print(json.dumps({**manifest, "steps": state["step"]}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Macro Dice on the held-out families of the training cases: `python -m training.tiny.quick_check --data DATA ...`.
+
+A glance at whether training works, in seconds. It opens no case that is meant for evaluation; the benchmark does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from training.tiny.cases import View, load_views, split
+from training.tiny.prompts import Simulated, deepest, tight_box
+
+from samaritan.models.tiny.network import TinyNetwork
+
+Array = NDArray[Any]
+
+SIDE = 512
+MAX_OBJECTS = 4  # of a view, the largest
+
+
+@torch.no_grad()
+def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
+    """Dice from the tight box, one deepest click (best by predicted IoU), and the box's ellipse; mean over families."""
+    network.eval()
+    scores: dict[str, dict[str, list[float]]] = {"box": {}, "click": {}, "ellipse": {}}
+    for view in views:
+        if view.image is None:
+            continue
+        image, masks = letterbox(view)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
+        embedding = network.encoder(pixels)
+        for mask in masks:
+            by_box, by_click = Simulated(box=tight_box(mask)), Simulated()
+            by_click.click(deepest(mask)[1], positive=True)
+            maps = np.stack([p.maps((SIDE, SIDE)) for p in (by_box, by_click)])
+            logits, quality = network.decoder(embedding, torch.from_numpy(maps))
+            chosen = torch.stack([logits[0, 0], logits[1, int(quality[1].argmax())]])
+            full = functional.interpolate(chosen[:, None], scale_factor=2.0, mode="bilinear")[:, 0].numpy() > 0
+            for name, predicted in zip(scores, (*full, ellipse_in(by_box.box, SIDE)), strict=True):
+                scores[name].setdefault(view.family, []).append(dice(mask, predicted))
+    result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
+    result |= {f"box {family}": float(np.mean(values)) for family, values in scores["box"].items()}
+    return {name: round(value, 4) for name, value in result.items()}
+
+
+def letterbox(view: View) -> tuple[Array, list[Array]]:
+    """Resize to a long side of `SIDE`, pad below and right with 0; float32 RGB and the largest objects' masks."""
+    assert view.image is not None
+    height, width = view.parts.shape
+    scale = SIDE / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    resized = cv2.resize(view.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    parts = np.zeros((SIDE, SIDE), view.parts.dtype)
+    parts[: size[1], : size[0]] = cv2.resize(view.parts, size, interpolation=cv2.INTER_NEAREST)
+    image = np.zeros((SIDE, SIDE, 3), np.float32)
+    image[: size[1], : size[0]] = resized if resized.ndim == 3 else resized[..., None]
+    masks = [np.isin(parts, members) for members in view.objects]
+    return image, sorted((m for m in masks if m.any()), key=lambda m: -int(m.sum()))[:MAX_OBJECTS]
+
+
+def ellipse_in(box: Array | None, side: int) -> Array:
+    """Boolean (side, side) mask of the ellipse inscribed in a box: what costs nothing to predict."""
+    assert box is not None
+    y, x = np.mgrid[0:side, 0:side] + 0.5
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    return np.asarray(((x - centre[0]) / half[0]) ** 2 + ((y - centre[1]) / half[1]) ** 2 <= 1)
+
+
+def dice(reference: Array, prediction: Array) -> float:
+    """Dice (1945) of two boolean masks, of which `reference` is not empty."""
+    return float(2 * (reference & prediction).sum() / (reference.sum() + prediction.sum()))
+
+
+def main() -> None:
+    """Check a checkpoint's averaged weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
+    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    network = TinyNetwork()
+    network.load_state_dict(torch.load(options.checkpoint, weights_only=True)["average"])
+    print(json.dumps(check(network, split(load_views(options.data, options.cache))[1]), indent=2))
+
+
+if __name__ == "__main__":
+    main()
