@@ -1,0 +1,109 @@
+"""From prompts on an image plane to the maps that the `tiny` network was trained on.
+
+The network knows points, one box, scribbles and a previous mask. What a person can give beyond that is expressed in
+these terms:
+
+* several boxes of one object: the smallest box around them all;
+* a lasso: the box around the outline, and the area in it as previous mask; a negative one is a negative scribble;
+* a mask: previous mask; without any other positive prompt also the box around it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samaritan.core.errors import PromptError
+from samaritan.core.model import Prediction
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Prompts, Scribble
+from samaritan.models.letterbox import Letterbox
+from samaritan.models.tiny.prompt_maps import Scribbles, render
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_SURE = 8.0  # logit that a mask drawn by a person stands for
+_PADDING = -16.0  # logit of the previous mask where the frame holds no image
+
+
+def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) -> Floats:
+    """Return the prompt maps (channels, rows, columns) of one object, as ``prompt_maps.render`` lists them.
+
+    Raises
+    ------
+    PromptError
+        If there is nothing positive to start from.
+    """
+    drawn = _drawn_area(prompts, letterbox.plane)
+    strokes = _strokes(prompts, letterbox)
+    points = prompts.points
+    box = _box(prompts, letterbox.plane)
+    anything = previous is not None or drawn is not None or strokes.positive is not None or box is not None
+    if not anything and not any(point.positive for point in points):
+        raise PromptError(
+            got="negative prompts only",
+            wanted="something on the object: a positive point, a scribble, a box, a lasso or a mask",
+            fix="Add one, or refine an earlier prediction",
+        )
+    logits = _start(previous, drawn)
+    return render(
+        letterbox.frame[::-1],
+        points=letterbox.to_frame([p.index[:2] for p in points]).astype(np.float32) if points else None,
+        positive=np.array([p.positive for p in points]) if points else None,
+        box=letterbox.to_frame(box - 0.5).astype(np.float32).ravel() if box is not None else None,
+        scribbles=strokes,
+        previous=letterbox.image_to_frame(logits, fill=_PADDING)[0] if logits is not None else None,
+    )
+
+
+def _start(previous: Prediction | None, drawn: Bools | None) -> Floats | None:
+    """Return the logits (1, i, j, 1) to start from: what the model last said, else what a person drew."""
+    if previous is not None:
+        return previous.logits[:1]
+    return None if drawn is None else np.where(drawn, np.float32(_SURE), np.float32(-_SURE))[None, :, :, None]
+
+
+def _drawn_area(prompts: Prompts, plane: tuple[int, int]) -> Bools | None:
+    """Return the area (i, j) of all masks and positive lassos, or None if there is none."""
+    areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
+    areas += [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
+    return np.logical_or.reduce(areas) if areas else None
+
+
+def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
+    """Return scribbles, and areas of negative lassos, on the frame."""
+    voxels: dict[bool, list[NDArray[np.int64]]] = {True: [], False: []}
+    for scribble in prompts.of(Scribble):
+        voxels[scribble.positive].append(scribble.voxels[:, :2])
+    for lasso in prompts.of(Lasso):
+        if not lasso.positive:
+            voxels[False].append(np.argwhere(_inside(lasso, letterbox.plane)))
+    positive, negative = (
+        letterbox.voxels_to_frame(np.concatenate(voxels[sign])) if voxels[sign] else None for sign in (True, False)
+    )
+    return Scribbles(positive, negative)
+
+
+def _box(prompts: Prompts, plane: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Return ((i0, j0), (i1, j1)), half-open, around all boxes and positive lassos; for a lone mask, around it."""
+    corners = [(box.start[:2], box.stop[:2]) for box in prompts.of(Box)]
+    areas = [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
+    if not corners and not areas and not any(item.positive for item in prompts.items if hasattr(item, "positive")):
+        areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
+    for area in areas:
+        where = np.argwhere(area)
+        corners.append((where.min(axis=0), where.max(axis=0) + 1))
+    if not corners:
+        return None
+    starts, stops = np.array(corners, np.float64).transpose(1, 0, 2)
+    return np.stack([starts.min(axis=0), stops.max(axis=0)])
+
+
+def _inside(lasso: Lasso, plane: tuple[int, int]) -> Bools:
+    """Return the pixels (i, j) within the outline; if it is too thin to hold a pixel's centre, those at its corners."""
+    from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
+
+    area = np.asarray(polygon2mask(plane, lasso.vertices[:, :2]), np.bool_)
+    if not area.any():
+        area[tuple(np.floor(lasso.vertices[:, :2] + 0.5).astype(np.int64).T)] = True
+    return area
