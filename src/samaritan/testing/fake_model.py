@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from samaritan.core.errors import ImageError
+from samaritan.core.errors import ImageError, PromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
@@ -93,7 +93,13 @@ class FakeModel:
         return FakeEmbedding(image.array[..., 0].mean(axis=0, dtype=np.float32), image.geometry)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
-        """Grow the object that the prompts point at; see the class."""
+        """Grow the object that the prompts point at; see the class.
+
+        Raises
+        ------
+        PromptError
+            If there is nothing positive to start from.
+        """
         require_same_grid(embedding, prompts, previous)
         self.card.require_prompts(prompts)
         self.decodes += 1
@@ -102,6 +108,8 @@ class FakeModel:
         positive = _marks(prompts, grey.shape, positive=True)
         negative = _marks(prompts, grey.shape, positive=False)
         before = previous.mask[..., 0] if previous is not None else np.zeros(grey.shape, np.bool_)
+        if previous is None and not positive.any() and region.all() and not prompts.boxes:
+            raise PromptError(got="negative prompts only", wanted="something on the object", fix="Add a positive point")
         if positive.any() or not before.any():
             before = before | _grow(grey, positive if positive.any() else _middle(region), negative, region)
         mask = before & ~_take_away(grey, negative, before)
