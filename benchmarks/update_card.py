@@ -1,0 +1,49 @@
+"""Write the hashes of the weights, and the scores of a benchmark, onto the `tiny` model's card.
+
+`python -m benchmarks.update_card [--scores build/default_model.json]`
+
+Run it after `training.tiny.export` (the card's hashes must be those of the weights) and after
+`benchmarks.default_model --json` (the card names the scores). Without `--scores` the scores stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+from samaritan.models.tiny import FOLDER
+
+MARK = "# -- written by benchmarks/update_card.py --\n"
+
+
+def updated(card: str, *, files: dict[str, str], scores: dict[str, float]) -> str:
+    """Return the card's text with its two last tables replaced."""
+    head, mark, _ = card.partition(MARK)
+    if not mark:
+        message = f"the card has no line '{MARK.strip()}'"
+        raise ValueError(message)
+    tables = ["[scores]", *(f'"{name}" = {value:.3f}' for name, value in scores.items()), ""]
+    tables += ["[files]", *(f'"{name}" = "{digest}"' for name, digest in sorted(files.items()))]
+    return head + mark + "\n".join(tables) + "\n"
+
+
+def main() -> None:
+    """Read the command line and rewrite the card."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--scores", type=Path, help="JSON that benchmarks.default_model --json wrote")
+    options = parser.parse_args()
+    path = FOLDER / "card.toml"
+    card = path.read_text(encoding="utf-8")
+    scores = tomllib.loads(card)["scores"]
+    if options.scores:
+        scores = json.loads(options.scores.read_text(encoding="utf-8"))["summary"]
+    weights = sorted((FOLDER / "weights").glob("*.onnx"))
+    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights}
+    path.write_text(updated(card, files=files, scores=scores), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
