@@ -1,0 +1,1 @@
+"""DICOM: image series in, segmentations (SEG, RTSTRUCT) in, segmentations (SEG) out."""
