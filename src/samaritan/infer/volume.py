@@ -1,0 +1,256 @@
+"""One object of an image, slice by slice, by a model of planes.
+
+1. Every slice with a positive prompt of its own (a point, scribble, lasso, a box one slice thick, a mask) is decoded
+   from it: a *prompted* slice. What it shows is final. A box over several slices that has no prompted slice starts in
+   its middle, from its cross-section.
+2. Between two prompted slices the shape is interpolated, and the model decodes each slice from that shape; where it
+   disagrees, the shape itself is taken.
+3. Beyond the outermost prompted slices the mask is followed from neighbour to neighbour, until it leaves the object
+   (``Propagation``), the box, or the image.
+
+Negative prompts count in the slice that they lie in. Within a box over several slices nothing outside it is kept. A
+mask over several slices is refined slice by slice, and not followed beyond them.
+
+An image of one plane is the case of one prompted slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+
+from samaritan.core.errors import PromptError
+from samaritan.core.geometry import Axis, axis_number
+from samaritan.core.model import Prediction
+from samaritan.core.prompts import Box, MaskPrompt, Point, Prompt, Prompts
+from samaritan.infer.embedder import Embedder
+from samaritan.infer.planes import on_plane, put_plane, range_along
+from samaritan.infer.propagation import Propagation, Slice, has_left
+from samaritan.infer.shapes import Bools, Floats, between, corners, deepest_points, overlap
+from samaritan.infer.translate import translate
+
+# Where to look for the object in a box over several slices, as fractions of its depth.
+_PROBES = (0.5, 0.25, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which slices are prompted, which boxes still need a start, and the half-open range that may hold the object."""
+
+    prompted: tuple[int, ...]
+    unstarted: tuple[tuple[int, int], ...]
+    start: int
+    stop: int
+
+    @property
+    def first(self) -> int:
+        """The slice that is decoded first."""
+        return self.prompted[0] if self.prompted else _probes(self.unstarted[0])[0]
+
+
+def plan_route(prompts: Prompts, axis: Axis) -> Route:
+    """Return the route through the slices along ``axis`` for the ``prompts`` of one object.
+
+    Raises
+    ------
+    PromptError
+        If nothing says where the object is.
+    UnsupportedPromptError
+        For text on several slices.
+    """
+    slices = prompts.geometry.shape[axis_number(axis)]
+    prompted: set[int] = set()
+    blocks: list[tuple[int, int]] = []  # of boxes
+    masks: list[tuple[int, int]] = []
+    for item in prompts.items:
+        first, last = range_along(item, axis, slices)
+        thick = last - first > 1
+        if isinstance(item, Box) and thick:
+            blocks.append((first, last))
+        elif getattr(item, "positive", True):
+            here = range(first, last)
+            prompted.update(here if not thick else _touched(item, axis, here, prompts))
+            if isinstance(item, MaskPrompt) and thick:
+                masks.append((first, last))
+    if not prompted and not blocks:
+        raise PromptError(
+            got="only negative prompts" if prompts else "no prompt",
+            wanted="at least one prompt that says where the object is",
+            fix="Add a positive point, a box, a scribble, a lasso or a mask",
+        )
+    bounds = blocks or (masks if prompted <= {n for first, last in masks for n in range(first, last)} else [])
+    ends = [(0, slices)] if not bounds else [*bounds, *((n, n + 1) for n in prompted)]
+    unstarted = [block for block in blocks if not prompted.intersection(range(*block))]
+    return Route(
+        tuple(sorted(prompted)), tuple(unstarted), min(first for first, _ in ends), max(last for _, last in ends)
+    )
+
+
+def _probes(block: tuple[int, int]) -> tuple[int, ...]:
+    """Return the slices in which to look for the object of a box over several slices, best first."""
+    first, last = block
+    return tuple(dict.fromkeys(first + int(fraction * (last - first)) for fraction in _PROBES))
+
+
+def _touched(item: Prompt, axis: Axis, here: range, prompts: Prompts) -> Iterator[int]:
+    alone = replace(prompts, items=(item,))
+    return (index for index in here if on_plane(alone, axis, index))
+
+
+class ObjectSegmenter:
+    """Segments one object along one axis.
+
+    Parameters
+    ----------
+    embedder
+        Gives the embedding and the prepared intensities of each plane.
+    prompts
+        Of one object, on the grid of the embedder's image.
+    axis
+        Across which to slice.
+    rule
+        How to propagate.
+    tick
+        Called after each slice that was decoded.
+    """
+
+    def __init__(
+        self, embedder: Embedder, prompts: Prompts, axis: Axis, rule: Propagation, tick: Callable[[], None]
+    ) -> None:
+        self._embedder, self._prompts, self._axis, self._rule, self._tick = embedder, prompts, axis, rule, tick
+        self.route = plan_route(prompts, axis)
+        # In (i, j, k) of Fortran order, as files have it, the planes along k are contiguous.
+        self.mask: Bools = np.zeros(prompts.geometry.shape, np.bool_, order="F")
+        self._areas: list[int] = []
+        self._scores: list[float] = []
+
+    @property
+    def score(self) -> float:
+        """Predicted IoU: the mean over slices, weighted by area; 0 for an empty mask."""
+        return float(np.average(self._scores, weights=self._areas)) if sum(self._areas) else 0.0
+
+    def run(self) -> None:
+        """Fill ``mask``."""
+        starts = {index: self._decode_prompted(index) for index in self.route.prompted}
+        for block in self.route.unstarted:
+            starts |= self._start_in(block)
+        for index, found in starts.items():
+            self._keep(index, found)
+        found_at = sorted(index for index, found in starts.items() if found.area)
+        if not found_at:
+            return
+        for below, above in pairwise(sorted(starts)):
+            self._bridge(below, starts[below], above, starts[above])
+        first, last = min(starts), max(starts)
+        self._follow(starts[first], range(first - 1, self.route.start - 1, -1))
+        self._follow(starts[last], range(last + 1, self.route.stop))
+
+    # -- the three ways to a slice ------------------------------------------------------------------------------
+
+    def _decode_prompted(self, index: int) -> Slice:
+        return self._decode(index, on_plane(self._prompts, self._axis, index))
+
+    def _start_in(self, block: tuple[int, int]) -> dict[int, Slice]:
+        """Return the first slice of a box where there is something, or nothing."""
+        for index in _probes(block):
+            found = self._decode_prompted(index)
+            if found.area >= self._rule.min_pixels:
+                return {index: found}
+        return {}
+
+    def _follow(self, origin: Slice, indices: range) -> None:
+        """Follow the mask away from a start until it leaves the object."""
+        neighbour = origin
+        for index in indices:
+            if not neighbour.area:
+                return
+            now = self._decode_like(index, neighbour.mask)
+            if has_left(now, neighbour, origin, intensity_span=self._span, rule=self._rule):
+                return
+            self._keep(index, now)
+            neighbour = now
+
+    def _bridge(self, below: int, first: Slice, above: int, last: Slice) -> None:
+        """Fill the gap between two starts: from the interpolated shape if they overlap, else from both sides."""
+        if not (first.area and last.area and between(first.mask, last.mask, 0.5).any()):
+            middle = (below + above + 1) // 2
+            self._follow(first, range(below + 1, middle if last.area else above))
+            self._follow(last, range(above - 1, middle - 1 if first.area else below, -1))
+            return
+        for index in range(below + 1, above):
+            shape = between(first.mask, last.mask, (index - below) / (above - below))
+            if shape.any():
+                now = self._decode_like(index, shape)
+                agreed = overlap(now.mask, shape) >= self._rule.min_agreement
+                self._keep(index, now if agreed else replace(now, mask=shape & self._allowed(index)))
+
+    # -- one slice ----------------------------------------------------------------------------------------------
+
+    def _decode_like(self, index: int, shape: Bools) -> Slice:
+        """Decode a slice where the object should look much like ``shape`` (a, b)."""
+        here = on_plane(self._prompts, self._axis, index)
+        others = [item for item in here.items if not isinstance(item, Box)]
+        taken = {item.voxel for item in others if isinstance(item, Point)}
+        clicks = [(a, b, 0) for a, b in deepest_points(shape)]
+        hints: list[Prompt] = [
+            self._box_around(shape, here),
+            MaskPrompt(shape[..., None]),
+            *(Point(click) for click in clicks if click not in taken),
+        ]
+        hints = [hint for hint in hints if hint.kind in self._embedder.model.card.prompts]
+        return self._decode(index, replace(here, items=(*others, *hints)))
+
+    def _box_around(self, shape: Bools, here: Prompts) -> Box:
+        """Return the box around ``shape``, grown, within the plane and within the boxes that lie in it."""
+        start, stop = np.array(corners(shape))
+        margin = np.maximum(self._rule.grow_px, np.round(self._rule.grow * (stop - start))).astype(int)
+        low, high = np.zeros(2, int), np.array(shape.shape)
+        if here.boxes:
+            low = np.min([box.start[:2] for box in here.boxes], axis=0)
+            high = np.max([box.stop[:2] for box in here.boxes], axis=0)
+        a0, b0 = np.clip(start - margin, low, high - 1)
+        a1, b1 = np.maximum(np.clip(stop + margin, low, high), (a0 + 1, b0 + 1))
+        return Box((a0, b0, 0), (a1, b1, 1))
+
+    def _decode(self, index: int, prompts: Prompts) -> Slice:
+        card = self._embedder.model.card
+        said = translate(prompts, card)
+        card.require_prompts(said)
+        embedding = self._embedder.embedding((self._axis, index))
+        with self._embedder.stopwatch("decode"):
+            prediction: Prediction = self._embedder.model.decode(embedding, said)
+        mask = prediction.mask[..., 0] & self._allowed(index)
+        self._tick()
+        return Slice.measure(mask, prediction.score, self._grey(index))
+
+    def _allowed(self, index: int) -> Bools:
+        """Return the pixels (a, b) of a slice that lie in the boxes over several slices, or all if there are none."""
+        shape = self._prompts.geometry.plane(self._axis, index).shape[:2]
+        thick = [
+            box
+            for box in self._prompts.boxes
+            if box.stop[axis_number(self._axis)] - box.start[axis_number(self._axis)] > 1
+        ]
+        boxes = on_plane(replace(self._prompts, items=tuple(thick)), self._axis, index).boxes
+        allowed = np.full(shape, not boxes)
+        for box in boxes:
+            allowed[box.start[0] : box.stop[0], box.start[1] : box.stop[1]] = True
+        return allowed
+
+    @property
+    def _span(self) -> float:
+        low, high = self._embedder.model.card.intensity_range
+        return high - low
+
+    def _grey(self, index: int) -> Floats:
+        array = self._embedder.prepared((self._axis, index)).array[..., 0]
+        return cast("Floats", array[0] if array.strides[0] == 0 else array.mean(axis=0, dtype=np.float32))
+
+    def _keep(self, index: int, found: Slice) -> None:
+        put_plane(self.mask, self._axis, index, found.mask)
+        self._areas.append(found.area)
+        self._scores.append(found.score)
