@@ -1,0 +1,173 @@
+"""The main job from files to files: read, prompt, segment, write, draw, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samaritan.cli._errors import UsageError
+from samaritan.cli._order import Given
+from samaritan.cli._output import default_output, report_path, require_label_format, require_writable
+
+if TYPE_CHECKING:
+    from samaritan.core.geometry import Axis
+    from samaritan.core.image import Image
+    from samaritan.core.model import ModelCard
+    from samaritan.core.prompts import Prompts
+    from samaritan.infer import Segmentation
+    from samaritan.infer.timing import Progress
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One image to segment, as the command line says it.
+
+    Parameters
+    ----------
+    image
+        File or folder.
+    given, prompts
+        Prompt options in the order they were typed; file of more.
+    world, axis, slice_index
+        How the numbers of prompts are meant; see ``_prompts.Frame``.
+    output, encoding, overlay
+        Mask file (None: a name made from the image's) and the way to write it; picture to draw, if any.
+    series, select
+        What to read where the image holds several.
+    """
+
+    image: Path
+    given: tuple[Given, ...] = ()
+    prompts: Path | None = None
+    world: bool = False
+    axis: Axis | None = None
+    slice_index: int | None = None
+    model: str | None = None
+    window: str | None = None
+    device: str = "auto"
+    max_memory: int | None = None
+    output: Path | None = None
+    encoding: str | None = None
+    overlay: Path | None = None
+    series: str | int | None = None
+    select: str | int | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        files = [Path(text) for name, text in self.given if name in ("scribble", "mask")]
+        return (self.image, *files, *([self.prompts] if self.prompts else []))
+
+
+def run(job: Job, *, progress: Progress | None = None) -> Report:
+    """Do ``job``; return what was found, how long each stage took, and where the files lie.
+
+    Raises
+    ------
+    SamaritanError
+        If anything is wrong; then no file is left half-written.
+    """
+    from samaritan.cli._prompts import Frame, objects_of
+    from samaritan.infer import EmbeddingCache, segment
+    from samaritan.infer.timing import Stopwatch
+    from samaritan.io import read, write
+    from samaritan.models import load_model
+
+    clock = Stopwatch()
+    with clock("read"):
+        image = read(job.image, series=job.series, select=job.select)
+    output = _require_outputs(job, image)
+    frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
+    objects = objects_of(job.given, job.prompts, frame)
+    if not objects:
+        raise no_prompt(job.image, image)
+    with clock("load_model"):
+        model = load_model(job.model, device=job.device)
+    result = segment(
+        model,
+        image,
+        objects,
+        axis=job.axis,
+        window=job.window,
+        cache=EmbeddingCache(),
+        max_memory=job.max_memory,
+        progress=progress,
+    )
+    clock.seconds.update(result.seconds)
+    with clock("write"):
+        files = {"mask": write(result.labels, output, source=job.image, encoding=job.encoding)}
+    if job.overlay is not None:
+        with clock("overlay"):
+            files["overlay"] = _draw(job, job.overlay, image, result, objects, model.card)
+    files["report"] = report_path(output)
+    return _keep(_report(model.card, image, result, clock.seconds, files), objects, files["report"])
+
+
+def no_prompt(path: Path, image: Image) -> UsageError:
+    """Return the error that says which prompts there are, with a line that works for this very image."""
+    import shlex
+
+    size = image.shape[: 2 if image.is_2d else 3]
+    start = [n // 4 for n in size]
+    stop = [max(n - n // 4, a + 1) for a, n in zip(start, size, strict=True)]
+    if not image.is_2d:  # one slice: an example should be quick
+        start[2], stop[2] = size[2] // 2, size[2] // 2 + 1
+    box = ":".join(",".join(map(str, corner)) for corner in (start, stop))
+    return UsageError(
+        got="nothing to segment: no prompt",
+        wanted="one or more of --point, --negative, --box, --lasso, --scribble, --mask, --prompts",
+        fix=f"For example:\n  samaritan segment {shlex.quote(str(path))} --box {box}\n",
+    )
+
+
+def _require_outputs(job: Job, image: Image) -> Path:
+    """Return the mask file of ``job``, once it is sure that nothing stands against writing there."""
+    output = job.output or default_output(job.image, image)
+    require_label_format(output)
+    require_writable(output, inputs=job.inputs)
+    if job.overlay is not None:
+        require_writable(job.overlay, inputs=(*job.inputs, output))
+    return output
+
+
+def _draw(
+    job: Job, path: Path, image: Image, result: Segmentation, prompts: Mapping[str, Prompts], card: ModelCard
+) -> Path:
+    from samaritan.cli._overlay import draw, layers_of, save
+    from samaritan.infer.planes import choose_axis
+
+    layers = layers_of({found.name: found.mask for found in result.objects}, prompts)
+    axis = choose_axis(layers[0].prompts, job.axis)
+    return save(draw(image, layers, card=card, axis=axis, window=job.window), path)
+
+
+def _report(
+    card: ModelCard, image: Image, result: Segmentation, seconds: Mapping[str, float], files: Mapping[str, Path]
+) -> Report:
+    from samaritan._version import __version__
+    from samaritan.cli._report import grid_report, object_report, peak_memory_mib
+
+    return {
+        "samaritan": __version__,
+        "model": card.name,
+        "model_sha256": card.sha256,
+        "image": image.source,
+        **grid_report(image.geometry),
+        "objects": [object_report(o.name, o.mask, o.score, image.geometry) for o in result.objects],
+        "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
+        "peak_memory_mib": peak_memory_mib(),
+        "outputs": {name: str(path) for name, path in files.items()},
+    }
+
+
+def _keep(report: Report, objects: Mapping[str, Prompts], path: Path) -> Report:
+    """Write ``report`` with the prompts, so that the run can be repeated; return it without them."""
+    from samaritan.cli._report import write_report
+
+    kept = [{"label": name, "prompts": prompts.to_dict()} for name, prompts in objects.items()]
+    write_report({**report, "prompts": {"objects": kept}}, path)
+    return report

@@ -1,0 +1,73 @@
+"""``samaritan info``: what is in a file, before anything is done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samaritan.cli._errors import Debug, describe
+from samaritan.cli._json import as_json
+from samaritan.cli._options import Json, Select, Series
+from samaritan.cli._parse import choice
+
+if TYPE_CHECKING:
+    from samaritan.core.image import Image
+
+_SOME_FAILED = 1
+
+
+def info(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files, or folders of DICOM files.")],
+    series: Series = None,
+    select: Select = None,
+    as_json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show format, size, spacing, orientation, values and suggested window of images.
+
+    Leaves with exit code 1 if some could not be read.
+    """
+    from samaritan.core.errors import SamaritanError
+    from samaritan.io import read
+    from samaritan.io.dispatch import find_format
+
+    found: list[dict[str, Any]] = []
+    for path in images:
+        try:
+            image = read(path, series=choice(series), select=choice(select))
+            found.append({"path": str(path), "format": find_format(path).name, **_facts(image)})
+        except SamaritanError as error:
+            if debug:
+                raise
+            found.append({"path": str(path), "error": describe(error)})
+    typer.echo(as_json(found) if as_json_ else "\n\n".join(map(_text, found)))
+    if any("error" in facts for facts in found):
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _facts(image: Image) -> dict[str, Any]:
+    from samaritan.cli._report import grid_report
+
+    return {
+        **grid_report(image.geometry),
+        "modality": image.modality or None,
+        "channels": list(image.channels),
+        "dtype": str(image.array.dtype),
+        "range": [image.array.min().item(), image.array.max().item()],
+        "window": None if image.window is None else list(image.window),
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """Return the facts of one file as aligned lines; what is unknown is left out."""
+    lines = [facts["path"]]
+    for name, value in facts.items():
+        if name == "path" or value is None:
+            continue
+        text = (
+            ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) if isinstance(value, list) else value
+        )
+        lines.append(f"  {name:<12}{text}")
+    return "\n".join(lines)
