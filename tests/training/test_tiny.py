@@ -193,8 +193,7 @@ def test_large_crops_come_late():
     rng = np.random.default_rng(0)
     early = np.mean([draw_size(0.1, rng)[0] for _ in range(200)])
     late = np.mean([draw_size(0.95, rng)[0] for _ in range(200)])
-    assert early < 290
-    assert late > 380
+    assert early + 40 < late
 
 
 # --- the loop

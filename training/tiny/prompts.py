@@ -14,8 +14,8 @@ from samaritan.models.tiny.prompt_maps import Scribbles, render
 Array = NDArray[Any]
 
 KINDS = ("box", "click", "box and clicks", "clicks", "scribble")
-SHARES = (0.6, 0.16, 0.08, 0.1, 0.06)
-EXACT_BOX_SHARE = 0.4
+SHARES = (0.53, 0.22, 0.08, 0.12, 0.05)
+EXACT_BOX_SHARE = 0.5
 BOX_JITTER = 0.1  # of a side, to each side
 
 

@@ -15,7 +15,7 @@ from training.tiny.synthesis import paint, random_scene, smooth_noise
 Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
-SCENE_SHARE, REPAINT_SHARE = 0.22, 0.08
+SCENE_SHARE, REPAINT_SHARE = 0.18, 0.08
 MIN_VISIBLE_PX = 20
 
 
@@ -53,7 +53,7 @@ class Sampler:
     def _crop(self, size: int, objects: int, rng: np.random.Generator) -> Sample | None:
         views = self._families[self._names[rng.integers(len(self._names))]]
         view = views[rng.integers(len(views))]
-        anchor = view.objects[rng.integers(len(view.objects))]
+        anchor = view.objects[_pick(view.parts, view.objects, 1, rng)[0]]
         matrix = _placement(np.isin(view.parts, anchor), size, rng)
         square = (size, size)
         parts = cv2.warpAffine(view.parts, matrix, square, flags=cv2.INTER_NEAREST)
@@ -123,11 +123,18 @@ def _choose(
     visible = [c for c in dict.fromkeys(candidates) if sum(int(areas[p]) for p in c) >= MIN_VISIBLE_PX]
     if not visible:
         return []
-    order = rng.permutation(len(visible))
+    order = _pick(parts, visible, len(visible), rng)
     if first:
         order = np.concatenate([[0], order[order != 0]])
     chosen = [visible[order[n % len(order)]] for n in range(count)]
     return [np.isin(parts, c) if len(c) > 1 else parts == c[0] for c in chosen]
+
+
+def _pick(parts: Array, objects: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw `count` of the objects without repeats; an object four times as large as another is twice as likely."""
+    areas = np.bincount(parts.ravel(), minlength=65536)
+    weights = np.sqrt([1.0 + sum(int(areas[part]) for part in members) for members in objects])
+    return np.asarray(rng.choice(len(objects), count, replace=False, p=weights / weights.sum()))
 
 
 def _renumber(parts: Array) -> Array:

@@ -35,9 +35,8 @@ Array = NDArray[Any]
 
 # By the fraction of the budget from which it holds: (crop size, images a step) and how often it is drawn.
 PHASES = (
-    (0.0, (((256, 8), 0.90), ((384, 4), 0.06), ((512, 2), 0.04))),
-    (0.6, (((256, 8), 0.50), ((384, 4), 0.25), ((512, 2), 0.25))),
-    (0.8, (((256, 8), 0.20), ((384, 4), 0.30), ((512, 2), 0.50))),
+    (0.0, (((256, 8), 0.62), ((384, 4), 0.20), ((512, 2), 0.18))),
+    (0.5, (((256, 8), 0.30), ((384, 4), 0.30), ((512, 2), 0.40))),
 )
 
 
@@ -48,17 +47,18 @@ class Config:
     seed: int = 0
     minutes: float = 0.0  # budget of wall-clock time; 0: use `steps`
     steps: int = 0  # budget of steps
-    encoder_rate: float = 3e-4
-    decoder_rate: float = 1.5e-3
+    encoder_rate: float = 1.5e-4
+    decoder_rate: float = 1e-3
     weight_decay: float = 0.02
     warm_up: float = 0.02  # fraction of the budget
     gradient_norm: float = 1.0
     prompts_an_image: int = 4
-    correction_share: float = 0.3  # of steps with a second decode after a corrective click
+    correction_share: float = 0.2  # of steps with a second decode after a corrective click
     average_decay: float = 0.998
     save_every_s: float = 300.0
     check_every_s: float = 900.0
     imagenet: bool = True
+    init: str = ""  # checkpoint of an earlier run whose averaged weights to start from
 
 
 @dataclass
@@ -96,6 +96,8 @@ class Trainer:
         self.network = TinyNetwork().to(memory_format=torch.channels_last)
         if config.imagenet:
             load_imagenet(self.network.encoder.backbone)
+        if config.init:
+            self.network.load_state_dict(torch.load(config.init, weights_only=True)["average"])
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         pretrained = list(self.network.encoder.backbone.parameters())
         known = {id(parameter) for parameter in pretrained}
@@ -275,13 +277,15 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--minutes", type=float, default=0.0, help="budget of wall-clock time")
     parser.add_argument("--steps", type=int, default=0, help="budget of steps, if --minutes is not given")
+    parser.add_argument("--init", type=Path, help="checkpoint of an earlier run to start from, in place of ImageNet")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    config = Config(seed=options.seed, minutes=options.minutes, steps=options.steps)
+    init = str(options.init or "")
+    config = Config(seed=options.seed, minutes=options.minutes, steps=options.steps, imagenet=not init, init=init)
     train(config, options.data, options.out, cache=options.cache or options.out.parent / "tiny_cache.npz")
 
 
