@@ -34,6 +34,7 @@ _TAGS = [
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData",
+    "SegmentationType", "SegmentSequence", "MaximumFractionalValue", "PixelPaddingValue",
     "EchoTime", "TemporalPositionIdentifier", "TemporalPositionIndex", "TriggerTime", "DiffusionBValue", "FlipAngle",
     "InversionTime", "NominalPercentageOfCardiacPhase", "AcquisitionNumber", "AcquisitionTime",
 ]  # fmt: skip

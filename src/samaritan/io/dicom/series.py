@@ -9,7 +9,6 @@ from pathlib import Path
 from samaritan.core.errors import InconsistentSeriesError, UnknownNameError, UnsupportedFormatError
 from samaritan.io.dicom.headers import Header, describe_class, read_headers, tolerant
 from samaritan.io.dicom.slices import Slice, group_value, has_duplicates, require_alike, slices_of, sort_slices
-from samaritan.io.frames import choose
 
 # What tells repeats at one place apart, in the order in which it is tried: attribute, functional group, meaning.
 _REPEATS = (
@@ -109,6 +108,22 @@ def choose_series(found: Sequence[Series], wanted: str | int | None, path: Path)
     )
 
 
+def choose(names: Sequence[str], select: str | int, path: Path) -> int:
+    """Return the index that ``select`` (a name, or an index from 0) picks among ``names``.
+
+    Raises
+    ------
+    UnknownNameError
+        If nothing is there by that name or index.
+    """
+    if select in names:
+        return list(names).index(str(select))
+    if str(select).isdecimal() and int(select) < len(names):
+        return int(select)
+    listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    raise UnknownNameError(got=f"'{select}' is not in {path}", wanted=f"one of: {listed}; or 0 to {len(names) - 1}")
+
+
 def _fitting(found: Sequence[Series], wanted: str) -> list[Series]:
     """Return the series that fit in the most exact way in which any does."""
     ways = (
@@ -150,14 +165,13 @@ def choose_slices(series: Series, select: str | int | None, path: Path) -> list[
 
 def _choose_picture(slices: list[Slice], select: str | int | None, path: Path) -> Slice:
     slices.sort(key=lambda s: (int(s.header.data.get("InstanceNumber") or 0), s.header.member.name, s.frame))
-    index = choose([f"frame {n}" for n in range(len(slices))], select, path)
-    if index is None and len(slices) > 1:
+    if select is None and len(slices) > 1:
         raise InconsistentSeriesError(
             got=f"{path} holds {len(slices)} frames without a position: a film or separate pictures, not a volume",
             wanted="one of them",
             fix=f"Choose one: select=0, up to {len(slices) - 1}",
         )
-    return slices[index or 0]
+    return slices[choose([f"frame {n}" for n in range(len(slices))], select or 0, path)]
 
 
 def _choose_repeat(slices: list[Slice], select: str | int | None, series: Series, path: Path) -> list[Slice]:
@@ -167,14 +181,13 @@ def _choose_repeat(slices: list[Slice], select: str | int | None, series: Series
         if len(sets) == 1 or not complete:
             continue
         names = [f"{meaning} {value}" for value in sets]
-        index = choose(names, select, path)
-        if index is None:
+        if select is None:
             raise InconsistentSeriesError(
                 got=f"series {series.number} holds {len(sets)} volumes at one place: {', '.join(names[:_LISTED])}",
                 wanted="one of them",
                 fix=f"Choose one by index or name: select=0, up to {len(sets) - 1}, or select='{names[0]}'",
             )
-        return list(sets.values())[index]
+        return sets[list(sets)[choose(names, select, path)]]
     _, along = sort_slices(slices)
     raise InconsistentSeriesError(
         got=f"series {series.number} has {len(slices)} slices at {len(set(along.round(2)))} positions, and nothing "

@@ -122,11 +122,12 @@ def _dose_slices(header: Header) -> list[Slice]:
         header.member.name, data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing
     )
     # Offsets are relative to the first plane, or (its first value not 0) already the coordinate along the normal.
-    away = np.outer(offsets - offsets[0], _normal(axes))
+    away = np.outer(offsets - offsets[0], normal_of(axes))
     return [Slice(header, frame, place + away[frame], axes) for frame in range(header.frames)]
 
 
-def _normal(axes: Floats) -> Floats:
+def normal_of(axes: Floats) -> Floats:
+    """Return the unit normal (3,), row × column, of a slice with these ``axes`` (3, 2)."""
     normal = np.cross(axes[:, 0], axes[:, 1])
     unit: Floats = normal / np.linalg.norm(normal)
     return unit
@@ -163,7 +164,7 @@ def sort_slices(slices: Sequence[Slice]) -> tuple[list[Slice], Floats]:
     axes = slices[0].axes
     if axes is None:
         raise InconsistentSeriesError(got="slices without a position", wanted="ImagePositionPatient in each")
-    along = np.array([s.position for s in slices]) @ _normal(axes)
+    along = np.array([s.position for s in slices]) @ normal_of(axes)
     order = np.argsort(along, kind="stable")
     return [slices[n] for n in order], along[order]
 
@@ -190,7 +191,7 @@ def stack(slices: Sequence[Slice], what: str) -> Geometry:
     positions = np.array([s.position for s in slices], dtype=np.float64)
     if axes is None:
         raise InconsistentSeriesError(got=f"{what} has no position", wanted="ImagePositionPatient")
-    normal = _normal(axes)
+    normal = normal_of(axes)
     step = normal * (slices[0].thickness or 1.0)
     if len(slices) > 1:
         _require_even(slices, positions @ normal, what)
