@@ -27,6 +27,7 @@ class Registry(Generic[T]):
         self.kind, self.group = kind, group
         self._targets: dict[str, str] = {}
         self._loaded: dict[str, T] = {}
+        self._installed: dict[str, str] | None = None
 
     def register(self, name: str, target: str) -> None:
         """Offer ``target``, written ``"package.module:attribute"``, as ``name``; a name is given once.
@@ -42,7 +43,9 @@ class Registry(Generic[T]):
         self._targets[name] = target
 
     def _all(self) -> dict[str, str]:
-        return {point.name: point.value for point in entry_points(group=self.group)} | self._targets
+        if self._installed is None:  # looked up once: it means opening the metadata of every installed package
+            self._installed = {point.name: point.value for point in entry_points(group=self.group)}
+        return self._installed | self._targets
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._all()))
