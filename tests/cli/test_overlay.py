@@ -3,7 +3,6 @@ import pytest
 from PIL import Image as Pillow
 
 from samaritan.cli._overlay import Layer, View, draw, layers_of, montage, save, slices_to_show
-from samaritan.core.errors import WriteError
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, Point, Prompts, Scribble
 from samaritan.testing.fake_model import CARD
@@ -113,7 +112,3 @@ class TestSave:
             with Pillow.open(tmp_path / name) as stored:
                 assert stored.width == 80
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a.png"]
-
-    def test_another_ending_is_refused(self, tmp_path):
-        with pytest.raises(WriteError, match=r"a\.png"):
-            save(Pillow.new("RGB", (4, 4)), tmp_path / "a.txt")

@@ -45,6 +45,12 @@ def require_label_format(output: Path) -> None:
         )
 
 
+def require_picture_format(output: Path) -> None:
+    """Raise ``WriteError`` unless the name of ``output`` is a picture's."""
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".bmp"):
+        raise WriteError(got=f"overlay {output}", wanted="the name of a picture", fix=f"--overlay {output.stem}.png")
+
+
 def require_writable(output: Path, *, inputs: tuple[Path, ...]) -> None:
     """Find out, before the work, whether ``output`` can be written and is none of the ``inputs``.
 

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from samaritan.core.errors import WriteError
 from samaritan.core.geometry import Axis, Geometry, Reorientation, axis_number
 from samaritan.core.image import Colour, Image, take_plane
 from samaritan.core.model import ModelCard
@@ -137,15 +136,7 @@ def draw(
 
 
 def save(picture: Pillow.Image, path: Path) -> Path:
-    """Write ``picture`` to ``path``, whole or not at all; its ending says in which format.
-
-    Raises
-    ------
-    WriteError
-        If the ending is no picture's, or the file cannot be written.
-    """
-    if path.suffix.lower() not in Pillow.registered_extensions():
-        raise WriteError(got=f"overlay {path}", wanted="a picture", fix=f"Write to {path.stem}.png")
+    """Write ``picture`` to ``path``, whole or not at all; its ending says in which format."""
     with atomic_path(path) as staged:
         picture.save(staged)
     return path

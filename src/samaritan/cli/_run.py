@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from samaritan.cli._errors import UsageError
 from samaritan.cli._order import Given
-from samaritan.cli._output import default_output, report_path, require_label_format, require_writable
+from samaritan.cli._output import (
+    default_output,
+    report_path,
+    require_label_format,
+    require_picture_format,
+    require_writable,
+)
 
 if TYPE_CHECKING:
     from samaritan.core.geometry import Axis
@@ -130,6 +136,7 @@ def _require_outputs(job: Job, image: Image) -> Path:
     require_label_format(output)
     require_writable(output, inputs=job.inputs)
     if job.overlay is not None:
+        require_picture_format(job.overlay)
         require_writable(job.overlay, inputs=(*job.inputs, output))
     return output
 

@@ -1,0 +1,26 @@
+"""What tests of the program share."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+def samaritan(*args, script=None, **options):
+    """Run the program as a person does; ``script`` is code to run in its place."""
+    start = ["-c", script] if script else ["-m", "samaritan.cli"]
+    command = [sys.executable, *start, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def left_behind(folder: Path):
+    """Names of files in ``folder`` and below, without the cache."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts)
