@@ -40,8 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise WriteError(got=f"{path} is a folder", wanted="the name of a file", fix=f"Write to {path / 'mask.nii.gz'}")
     try:
         with tempfile.TemporaryDirectory(prefix=".samaritan-", dir=path.parent) as folder:
-            staged = Path(folder) / "new" / path.name
-            staged.parent.mkdir()
+            staged = Path(folder) / path.name
             yield staged
             _publish(staged, path)
     except SamaritanError:
@@ -58,14 +57,14 @@ def write_error(path: Path, error: OSError) -> WriteError:
 
 def _publish(staged: Path, path: Path) -> None:
     """Move all that lies beside ``staged`` beside ``path``; undo everything if one move fails."""
-    old = staged.parent.parent / "old"
-    old.mkdir()
+    others = sorted(entry for entry in staged.parent.iterdir() if entry != staged)
     with ExitStack() as undo:
-        for entry in sorted(entry for entry in staged.parent.iterdir() if entry != staged):
+        for entry in others:
             target = path.parent / entry.name
             if target.exists():
-                target.rename(old / entry.name)
-                undo.callback((old / entry.name).rename, target)
+                old = staged.parent / f"{entry.name}.old"
+                target.rename(old)
+                undo.callback(old.rename, target)
             entry.rename(target)
             undo.callback(target.rename, entry)
         staged.replace(path)  # one step for the system: nobody sees the main file missing
