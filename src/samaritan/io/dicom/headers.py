@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.datadict import dictionary_VM
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, RTStructureSetStorage, SegmentationStorage
 
@@ -22,6 +23,7 @@ LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")  # of 2024 (Supplement 2
 SEGMENTATIONS = frozenset({SegmentationStorage, LABEL_MAP_STORAGE})
 LABEL_CLASSES = SEGMENTATIONS | {RTStructureSetStorage}
 
+_MAX_FRAMES = 100_000
 # No attribute of the patient is among these.
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesDescription", "SeriesNumber",
@@ -103,7 +105,15 @@ def parse(file: BinaryIO, name: str, *, pixels: bool, tags: list[Any] | None = N
         if tags:  # pydicom converts a value when it is first asked for: what is wrong must show here, and named
             data.decode()
             deque(data.iterall(), maxlen=0)
+            _take_first(data)
         return data
+
+
+def _take_first(data: Dataset) -> None:
+    """Keep the first value of attributes that may have only one: a backslash in a description makes two of it."""
+    for element in data:
+        if element.VM > 1 and dictionary_VM(element.tag) == "1" and element.VR != "SQ":
+            element.value = element.value[0]
 
 
 def read_headers(path: Path) -> list[Header]:
@@ -136,7 +146,11 @@ def _read_header(member: Member) -> Header | None:
             return None
         file.seek(0)
         data = parse(file, member.name, pixels=False, tags=list(_TAGS))
-    return Header(member, data) if data.get("SOPClassUID") or data.get("Rows") else None
+    header = Header(member, data)
+    with tolerant(member.name):
+        if header.frames > _MAX_FRAMES:
+            raise CorruptFileError(got=f"{member.name} claims {header.frames} frames", wanted=f"at most {_MAX_FRAMES}")
+    return header if data.get("SOPClassUID") or data.get("Rows") else None
 
 
 def one_header(path: Path, *, wanted: str, keep: Callable[[Header], bool]) -> Header:

@@ -15,6 +15,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from samaritan.core.errors import CorruptFileError
@@ -160,14 +161,37 @@ def decode(header: Header, frames: Sequence[int]) -> Iterator[NDArray[Any]]:
     """
     name = header.member.name
     with header.member.open() as file:
+        if header.data.get("BitsAllocated") == 1 and (header.syntax is None or not header.syntax.is_encapsulated):
+            yield from _bit_frames(header, _whole(header, file), frames)
+            return
         source: Any = file
         if header.frames == 1 or header.syntax in (None, DeflatedExplicitVRLittleEndian):
             source = _whole(header, file)
+        plugin = "pydicom" if header.syntax == RLELossless else ""  # GDCM 3.2.6 ends the process on some RLE
         with tolerant(name, fix=_UNDECODED):
             if header.frames == 1:
-                yield pixel_array(source)  # iter_pixels cannot repair a J2K sign mismatch, this can (pydicom 3.0.2)
+                yield pixel_array(
+                    source, decoding_plugin=plugin
+                )  # iter_pixels cannot repair a J2K sign mismatch, this can (pydicom 3.0.2)
             else:
-                yield from iter_pixels(source, indices=frames)
+                yield from iter_pixels(source, indices=frames, decoding_plugin=plugin)
+
+
+def _bit_frames(header: Header, data: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    """Give frames of one bit a pixel: they follow each other without padding, so few begin at a whole byte.
+
+    pydicom 3.0.2 can only unpack all of them at once, eight times as large as they are here.
+    """
+    rows, columns = int(data.Rows), int(data.Columns)
+    packed = np.frombuffer(data.PixelData, np.uint8)
+    if not data.original_encoding[1] and data["PixelData"].VR == "OW":
+        packed = packed[: len(packed) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()  # big-endian words
+    if packed.size * 8 < rows * columns * header.frames:
+        raise CorruptFileError(got=f"{header.member.name} holds {packed.size} bytes of pixels", wanted="all its frames")
+    for frame in frames:
+        start, stop = frame * rows * columns, (frame + 1) * rows * columns
+        bits = np.unpackbits(packed[start // 8 : (stop + 7) // 8], bitorder="little")
+        yield bits[start % 8 :][: stop - start].reshape(rows, columns)
 
 
 def _whole(header: Header, file: BinaryIO) -> Dataset:
