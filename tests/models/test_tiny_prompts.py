@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from samaritan.core.errors import PromptError
+from samaritan.core.geometry import Geometry
+from samaritan.core.model import Prediction
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
+from samaritan.models.letterbox import Letterbox
+from samaritan.models.tiny.prompt_maps import Scribbles, render
+from samaritan.models.tiny.prompts import maps
+
+WIDTH, HEIGHT = 128, 64  # four pixels of the frame to one of the plane
+GEOMETRY = Geometry.picture(WIDTH, HEIGHT)
+LETTERBOX = Letterbox.fit((WIDTH, HEIGHT), side=512, multiple=32)
+FRAME = (256, 512)  # rows, columns
+
+
+def drawn(*items, previous=None):
+    return maps(Prompts(GEOMETRY, items), previous, LETTERBOX)
+
+
+def test_a_point_is_drawn_at_the_centre_of_its_pixel():
+    wanted = render(FRAME, points=np.array([[42.0, 82.0]], np.float32), positive=np.array([True]))
+    np.testing.assert_array_equal(drawn(Point((10, 20, 0))), wanted)
+
+
+def test_a_box_is_drawn_from_edge_to_edge():
+    wanted = render(FRAME, box=np.array([40, 80, 120, 160], np.float32))
+    np.testing.assert_array_equal(drawn(Box((10, 20, 0), (30, 40, 1))), wanted)
+
+
+def test_several_boxes_are_the_smallest_one_around_them():
+    both = drawn(Box((10, 20, 0), (30, 40, 1)), Box((50, 10, 0), (60, 30, 1)))
+    np.testing.assert_array_equal(both, drawn(Box((10, 10, 0), (60, 40, 1))))
+
+
+def test_scribbles_keep_their_signs():
+    found = drawn(Scribble(np.array([[10, 20, 0]])), Scribble(np.array([[50, 30, 0]]), positive=False))
+    positive, negative = np.zeros(FRAME, bool), np.zeros(FRAME, bool)
+    positive[80:84, 40:44] = negative[120:124, 200:204] = True
+    np.testing.assert_array_equal(found, render(FRAME, scribbles=Scribbles(positive, negative)))
+
+
+SQUARE = np.array([(9.5, 19.5, 0), (29.5, 19.5, 0), (29.5, 39.5, 0), (9.5, 39.5, 0)])
+AREA = np.zeros((WIDTH, HEIGHT, 1), bool)
+AREA[10:30, 20:40] = True
+
+
+def test_a_lasso_is_a_box_and_a_previous_mask():
+    np.testing.assert_array_equal(drawn(Lasso(SQUARE)), drawn(Box((10, 20, 0), (30, 40, 1)), MaskPrompt(AREA)))
+
+
+def test_a_lasso_too_thin_to_hold_a_pixel_is_taken():
+    assert np.isfinite(drawn(Lasso(np.array([(10.2, 20, 0), (10.3, 20, 0), (10.2, 20.1, 0)])))).all()
+
+
+def test_a_negative_lasso_is_a_negative_scribble():
+    box = Box((0, 0, 0), (60, 60, 1))
+    scribble = Scribble(np.argwhere(AREA), positive=False)
+    np.testing.assert_array_equal(drawn(box, Lasso(SQUARE, positive=False)), drawn(box, scribble))
+
+
+def test_a_lone_mask_brings_its_box_along():
+    np.testing.assert_array_equal(drawn(MaskPrompt(AREA)), drawn(MaskPrompt(AREA), Box((10, 20, 0), (30, 40, 1))))
+
+
+def test_a_mask_with_a_click_brings_no_box():
+    box_flag = 5
+    assert drawn(MaskPrompt(AREA), Point((15, 25, 0)))[box_flag].max() == 0
+
+
+def prediction(logits):
+    return Prediction(np.asarray(logits, np.float32)[None], np.ones(1, np.float32), GEOMETRY)
+
+
+def test_a_previous_prediction_is_handed_back():
+    logits = np.where(AREA, 3.0, -3.0)
+    previous_channel, flag = 10, 11
+    found = drawn(Point((15, 25, 0)), previous=prediction(logits))
+    inside = found[previous_channel][25:35, 15:25]
+    np.testing.assert_allclose(inside, np.tanh(3 / 4), atol=1e-5)
+    assert found[flag].min() == 1
+
+
+def test_what_the_model_last_said_goes_before_an_older_mask():
+    previous = prediction(np.full((WIDTH, HEIGHT, 1), -5.0))
+    with_mask = drawn(MaskPrompt(AREA), Point((15, 25, 0)), previous=previous)
+    np.testing.assert_array_equal(with_mask, drawn(Point((15, 25, 0)), previous=previous))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [Point((1, 1, 0), positive=False), Scribble(np.array([[1, 1, 0]]), positive=False), Lasso(SQUARE, positive=False)],
+)
+def test_negative_prompts_alone_are_refused(item):
+    with pytest.raises(PromptError, match="negative prompts only"):
+        drawn(item)
+    assert np.isfinite(drawn(item, previous=prediction(np.where(AREA, 3.0, -3.0)))).all()
