@@ -1,0 +1,73 @@
+"""Time a model on a 512 x 512 picture, in a process of its own: `python -m benchmarks.model_speed`.
+
+Prints JSON: seconds to load, embed and decode (medians), peak memory, and GrabCut's time from the same box.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+from samaritan import Point, Prompts, load_model
+from samaritan.infer.intensity import IntensityMap
+from samaritan.testing.phantoms import picture
+
+ROUNDS = 15
+
+
+def median_seconds(call: Callable[[], object], *, rounds: int = ROUNDS) -> float:
+    """Return the median time of `call`, after one run to warm up."""
+    call()
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process ever held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="name of the model; by default the default one")
+    parser.add_argument("--grabcut", action="store_true", help="time GrabCut, too")
+    options = parser.parse_args()
+    phantom = picture(512, 512, colour=True)
+    box = Prompts(phantom.image.geometry, (phantom.box(1),))
+    started = time.perf_counter()
+    model = load_model(options.model)
+    image = IntensityMap.of(phantom.image, model.card)(phantom.image)
+    embedding = model.embed(image)
+    previous = model.decode(embedding, box)
+    found = {"load_and_first_mask_s": time.perf_counter() - started}
+    click = box.add(Point((150.0, 190.0, 0.0)))
+    found["embed_s"] = median_seconds(lambda: model.embed(image))
+    found["click_s"] = median_seconds(lambda: model.decode(embedding, click, previous))
+    found["peak_mib"] = peak_mib()
+    if options.grabcut:
+        found["grabcut_s"] = _grabcut_seconds()
+    print(json.dumps(found))
+
+
+def _grabcut_seconds() -> float:
+    from benchmarks.baselines import grabcut  # noqa: PLC0415 - OpenCV would count as the model's memory
+
+    phantom = picture(512, 512, colour=True)
+    box = phantom.box(1)
+    array = phantom.image.array[..., 0].transpose(2, 1, 0).copy()
+    return median_seconds(lambda: grabcut(array, (*box.start[:2], *box.stop[:2])), rounds=3)
+
+
+if __name__ == "__main__":
+    main()
