@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,9 +103,16 @@ def parse(file: BinaryIO, name: str, *, pixels: bool, tags: list[Any] | None = N
         data = pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=tags, force=True)
         if tags:  # pydicom converts a value when it is first asked for: what is wrong must show here, and named
             data.decode()
-            deque(data.iterall(), maxlen=0)
+            _check_numbers(data)
             _take_first(data)
         return data
+
+
+def _check_numbers(data: Dataset) -> None:
+    """Convert every value; raise ``ValueError`` for a decimal string that is no number, which pydicom lets pass."""
+    for element in data.iterall():
+        if element.VR in ("DS", "IS") and isinstance(element.value, str) and element.value:
+            float(element.value)
 
 
 def _take_first(data: Dataset) -> None:

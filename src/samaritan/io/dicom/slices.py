@@ -13,9 +13,9 @@ from samaritan.core.errors import CorruptFileError, InconsistentSeriesError
 from samaritan.core.geometry import Floats, Geometry
 from samaritan.io.dicom.headers import Header
 
-# Positions are written as decimal text, so gaps and drifts below a hundredth of a millimetre mean nothing; above it,
-# one per cent of the slice spacing.
-_TOLERANCE_MM = 0.01
+# Positions are decimal text, often rounded to hundredths of a millimetre, which moves a gap by up to two of them; above
+# that, one per cent of the slice spacing.
+_TOLERANCE_MM = 0.02
 _TOLERANCE = 0.01
 _ANGLE = 1e-3
 _DUPLICATE_MM = 1e-3
@@ -184,7 +184,7 @@ def stack(slices: Sequence[Slice], what: str) -> Geometry:
     ------
     InconsistentSeriesError
         If slices are missing, unevenly spaced, doubled, or shifted against each other (gantry tilt): by more than
-        0.01 mm or 1% of the slice spacing, whichever is more.
+        0.02 mm or 1% of the slice spacing, whichever is more.
     """
     require_alike(slices, what)
     axes = slices[0].axes
