@@ -18,7 +18,7 @@ from samaritan.cli._order import Given
 from samaritan.cli._progress import progress_bar
 from samaritan.cli.segment import summary
 
-_TILE = 512
+_TILE = 384  # pixels: with all tiles, a file small enough for a repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Case:
     prompts: tuple[Given, ...]
     window: str | None = None
     world: bool = False
+    select: int | None = None
     ending: str = ".nii.gz"
     extra: str = ""
 
@@ -48,6 +49,7 @@ class Case:
         options = [word for name, text in self.prompts for word in (f"--{name}", shlex.quote(text))]
         options += ["--window", self.window] if self.window else []
         options += ["--world"] if self.world else []
+        options += ["--select", str(self.select)] if self.select is not None else []
         return " ".join(["samaritan segment", shlex.quote(str(path)), *options])
 
 
@@ -78,11 +80,25 @@ CASES = (
         ),
     ),
     Case(
-        name="us-lymph-node",
-        title="Ultrasound: lymph node",
+        name="ct-head",
+        title="CT: posterior fossa, temporal lobes, sinus",
         package="pydicom",
-        file=f"{_DICOM}/examples_jpeg2k.dcm",
-        prompts=(("label", "lymph node"), ("box", "80,165:310,285")),
+        file=f"{_DICOM}/J2K_pixelrep_mismatch.dcm",
+        prompts=(
+            ("label", "posterior fossa"), ("box", "135,237:378,402"),
+            ("label", "right temporal lobe"), ("box", "120,158:226,264"),
+            ("label", "left temporal lobe"), ("box", "290,158:402,282"),
+            ("label", "frontal sinus"), ("box", "170,45:248,92"),
+        ),
+        window="brain",
+    ),
+    Case(
+        name="us-heart",
+        title="Ultrasound film: left ventricle",
+        package="pydicom",
+        file=f"{_DICOM}/examples_ybr_color.dcm",
+        prompts=(("label", "left ventricle"), ("box", "151,60:206,128")),
+        select=0,
         ending=".png",
     ),
     Case(
@@ -146,6 +162,7 @@ def demo(
                 given=case.prompts,
                 world=case.world,
                 window=case.window,
+                select=case.select,
                 output=output / f"{case.name}_seg{case.ending}",
                 overlay=overlay,
             )
@@ -184,4 +201,4 @@ def _contact_sheet(drawn: list[tuple[Path, str]], path: Path) -> Path:
         with Image.open(overlay) as picture:
             tiles.append(ImageOps.contain(picture.convert("RGB"), (_TILE, _TILE)))
     sheet = montage(tiles, [title for _, title in drawn], columns=4)
-    return save(sheet.quantize(256), path)
+    return save(sheet.quantize(256, kmeans=2), path)
