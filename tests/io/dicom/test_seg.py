@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from itertools import permutations, product
 from pathlib import Path
 
 import highdicom as hd
@@ -31,11 +32,7 @@ from samaritan.io.frames import LossWarning
 
 NAMES = {1: "left kidney", 2: "Tumour"}
 COLOURS = {1: (200, 30, 40), 2: (10, 220, 90)}
-ORIENTATIONS = [
-    a + b + c
-    for a, b, c in __import__("itertools").product("LRAPSI", repeat=3)
-    if len({"LR" if x in "LR" else "AP" if x in "AP" else "SI" for x in (a, b, c)}) == 3
-]
+ORIENTATIONS = ["".join(p) for pairs in permutations(("LR", "AP", "IS")) for p in product(*pairs)]
 
 
 def painted(geometry: Geometry, **fields) -> LabelMap:
