@@ -49,6 +49,8 @@ def load(path: Path, image_io: str) -> Volume:
     ------
     CorruptFileError
         If ITK cannot decode it.
+    GeometryError
+        If its axes are not independent.
     """
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -69,7 +71,7 @@ def load(path: Path, image_io: str) -> Volume:
         array = array[..., np.newaxis]
     array = array.T  # (c, i, j[, k[, frames]])
     array = array.reshape(array.shape + (1,) * (5 - array.ndim))
-    keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    keys = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys() if _text(key) == key}
     notes = Notes.from_json(keys.get(_NOTES_KEY, ""), where=path.name)
     return Volume(array, _geometry(image, cast("Shape", array.shape[1:4]), notes), keys, notes)
 
@@ -123,8 +125,7 @@ def save(array: NDArray[Any], geometry: Geometry, path: Path, *, notes: Notes, k
     WriteError
         If ITK refuses.
     """
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
+    array = array.astype(np.float32 if array.dtype == np.float16 else array.dtype.newbyteorder("="), copy=False)
     planar = np.moveaxis(array, 0, -1).transpose(2, 1, 0, 3) if len(array) > 1 else array[0].T
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(planar), isVector=len(array) > 1)
     affine = geometry.affine if geometry.unit == "pixel" else geometry.affine_lps
@@ -197,6 +198,11 @@ def numbers(text: str) -> list[float]:
         If something else is among them.
     """
     return [float(word) for word in text.split()]
+
+
+def _text(text: str) -> str:
+    """Return ``text`` with marks for what was not UTF-8 in the file (ITK passes bytes through)."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -10,6 +10,7 @@ Source: https://itk.org/Wiki/ITK/MetaIO/Documentation
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from samaritan.io.streams import require_room
 
 _READER = "MetaImageIO"
 _HEADER_BYTES = 1 << 16
+_CHUNK = 1 << 20
 _BYTES = {
     **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
     **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
@@ -69,13 +71,15 @@ def _check(path: Path) -> None:
     fields = header.fields
     try:
         sizes = [int(n) for n in itk.numbers(fields["DimSize"])]
+        dimensions = int(fields.get("NDims", len(sizes)))
         channels = int(fields.get("ElementNumberOfChannels", "1"))
-        itk.positive_spacing(itk.numbers(fields.get("ElementSpacing", fields.get("ElementSize", "1"))), path)
+        spacing = itk.numbers(fields.get("ElementSpacing", fields.get("ElementSize", "1")))
         width = _BYTES[fields["ElementType"].removesuffix("_ARRAY")]
     except (KeyError, ValueError) as error:
         raise CorruptFileError(got=f"{path.name}: header without a usable {error}", fix="Repair its header") from error
-    if min(sizes) < 1 or channels < 1 or len(sizes) != int(fields.get("NDims", len(sizes))):
+    if min(sizes) < 1 or channels < 1 or len(sizes) != dimensions:
         raise CorruptFileError(got=f"{path.name} has sizes {sizes}", wanted="as many as NDims, each at least 1")
+    itk.positive_spacing(spacing, path)
     name = fields["ElementDataFile"]
     if name.split()[0] == "LIST" or "%" in name:
         raise UnsupportedFormatError(
@@ -83,10 +87,36 @@ def _check(path: Path) -> None:
         )
     inline = name.upper() == "LOCAL"
     data = path if inline else itk.inside_folder(name, path)
-    zipped = fields.get("CompressedData", "False").lower() == "true"
-    held = data.stat().st_size - (header.size if inline else 0)
+    start = header.size if inline else 0
     text = fields.get("BinaryData", "True").lower() != "true"
-    require_room(data, needed=math.prod(sizes) * channels * (1 if text else width), held=None if zipped else held)
+    needed = math.prod(sizes) * channels * (1 if text else width)
+    zipped = fields.get("CompressedData", "False").lower() == "true"
+    require_room(data, needed=needed, held=None if zipped else data.stat().st_size - start)
+    if zipped:
+        _check_zlib(data, start, needed=needed, stated=fields.get("CompressedDataSize", ""))
+
+
+def _check_zlib(path: Path, start: int, *, needed: int, stated: str) -> None:
+    """Refuse a compressed stream that is damaged or not as long as stated.
+
+    MetaIO would hand out what it got so far, or memory that was never written.
+    """
+    unpack, count, taken = zlib.decompressobj(), 0, 0
+    try:
+        with path.open("rb") as content:
+            content.seek(start)
+            while count <= needed and not unpack.eof and (part := unpack.unconsumed_tail or content.read(_CHUNK)):
+                count += len(unpack.decompress(part, _CHUNK))
+            count += len(unpack.flush())
+            taken = content.tell() - start - len(unpack.unused_data)
+    except zlib.error as error:
+        raise CorruptFileError(got=f"{path.name} is damaged ({error})", fix="Copy or download it again") from error
+    if count != needed or not unpack.eof or stated != str(taken):
+        raise CorruptFileError(
+            got=f"{path.name} holds {count} bytes of voxels in {taken}, stated as '{stated}'",
+            wanted=f"{needed} bytes of voxels",
+            fix="Copy or download it again",
+        )
 
 
 def _fields(path: Path) -> _Fields:

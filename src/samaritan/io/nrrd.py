@@ -11,7 +11,6 @@ Source: https://teem.sourceforge.net/nrrd/format.html
 
 from __future__ import annotations
 
-import bz2
 import math
 import re
 from dataclasses import dataclass
@@ -43,7 +42,9 @@ _TYPES = {
     "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t, double",
 }
 _WIDTH = {name: width for width, names in _TYPES.items() for name in names.split(", ")}
+_GZIP = ("gzip", "gz")
 _TEXT = ("txt", "text", "ascii", "hex")
+_ENCODINGS = ("raw", *_GZIP, *_TEXT)
 _FRAMES = {"list", "time", "none", "point", "???"}
 _VECTOR = re.compile(r"\(([^)]*)\)")
 _FIELD = re.compile(r"^([^:]+): ?(.*)$")
@@ -103,17 +104,22 @@ def _check(path: Path) -> _Header:
         dimension = int(fields["dimension"])
         width = _WIDTH[" ".join(fields["type"].lower().split())]
         encoding = fields["encoding"].lower()
-        itk.positive_spacing(_spacings(fields), path)
+        spacings = _spacings(fields)
     except (KeyError, ValueError) as error:
         raise CorruptFileError(got=f"{path.name}: header without a usable {error}", fix="Repair its header") from error
     if min(sizes) < 1 or len(sizes) != dimension:
         raise CorruptFileError(got=f"{path.name} has sizes {sizes}", wanted="as many as its dimension, each at least 1")
+    itk.positive_spacing(spacings, path)
     space = fields.get("space", "lps").lower()
     if space not in _SPACES:
         raise UnknownOrientationError(
             got=f"{path.name} lies in space '{space}', which does not say where the patient's left is",
             wanted="RAS, LAS or LPS",
             fix="If you know it, correct the header's 'space:' line",
+        )
+    if encoding not in _ENCODINGS:
+        raise UnsupportedFormatError(
+            got=f"{path.name} is encoded as {encoding}", wanted=f"one of {', '.join(_ENCODINGS)}"
         )
     _check_data(path, header, needed=math.prod(sizes) * (1 if encoding in _TEXT else width), encoding=encoding)
     return header
@@ -127,20 +133,7 @@ def _check_data(path: Path, header: _Header, *, needed: int, encoding: str) -> N
         )
     data = path if name is None else itk.inside_folder(name, path)
     held = data.stat().st_size - (header.size if name is None else 0)
-    if encoding in ("bz2", "bzip2"):
-        held = _bzip2_size(data, header.size if name is None else 0, needed)
-    require_room(data, needed=needed, held=None if encoding in ("gzip", "gz") else held)
-
-
-def _bzip2_size(data: Path, start: int, needed: int) -> int:
-    """Return how much a bzip2 stream holds, up to ``needed``: bzip2, unlike DEFLATE, has no useful upper bound."""
-    count = 0
-    with data.open("rb") as plain:
-        plain.seek(start)
-        with bz2.open(plain) as content:
-            while count < needed and (part := content.read(1 << 20)):
-                count += len(part)
-    return count
+    require_room(data, needed=needed, held=None if encoding in _GZIP else held)
 
 
 def _spacings(fields: dict[str, str]) -> list[float]:

@@ -118,7 +118,7 @@ def _open(path: Path) -> PIL.Image.Image:
             picture = PIL.Image.open(path, formats=_FORMATS)
     except PIL.Image.DecompressionBombError as error:
         raise ResourceError(got=f"{path.name}: {error}", fix="Cut it into tiles, or save it as TIFF") from error
-    except PIL.UnidentifiedImageError as error:
+    except (PIL.UnidentifiedImageError, ValueError, SyntaxError) as error:  # Pillow raises all three
         raise CorruptFileError(got=f"{path.name} is no whole picture", fix="Copy or download it again") from error
     return picture
 
