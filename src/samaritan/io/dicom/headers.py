@@ -102,7 +102,6 @@ def parse(file: BinaryIO, name: str, *, pixels: bool, tags: list[Any] | None = N
     with tolerant(name):
         data = pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=tags, force=True)
         if tags:  # pydicom converts a value when it is first asked for: what is wrong must show here, and named
-            data.decode()
             _check_numbers(data)
             _take_first(data)
         return data

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
+from imagecodecs import jpeg8_decode
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_color_lut, apply_modality_lut, iter_pixels, pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
     RLELossless,
 )
 
@@ -54,7 +57,8 @@ def rescale_of(item: Slice) -> Rescale:
     if slope is None:
         slope = data.get("DoseGridScaling")
     intercept = group_value(places, sequence, "RescaleIntercept")
-    return Rescale(float(slope if slope is not None else 1) or 1.0, float(intercept or 0))
+    with tolerant(item.header.member.name):
+        return Rescale(float(slope if slope is not None else 1) or 1.0, float(intercept or 0))
 
 
 def places_of(item: Slice) -> list[Dataset]:
@@ -164,6 +168,9 @@ def decode(header: Header, frames: Sequence[int]) -> Iterator[NDArray[Any]]:
         if header.data.get("BitsAllocated") == 1 and (header.syntax is None or not header.syntax.is_encapsulated):
             yield from _bit_frames(header, _whole(header, file), frames)
             return
+        if header.syntax == JPEGExtended12Bit and stored_range(header.data)[1] > 255:
+            yield from _twelve_bit_frames(header, _whole(header, file), frames)
+            return
         source: Any = file
         if header.frames == 1 or header.syntax in (None, DeflatedExplicitVRLittleEndian):
             source = _whole(header, file)
@@ -175,6 +182,15 @@ def decode(header: Header, frames: Sequence[int]) -> Iterator[NDArray[Any]]:
                 )  # iter_pixels cannot repair a J2K sign mismatch, this can (pydicom 3.0.2)
             else:
                 yield from iter_pixels(source, indices=frames, decoding_plugin=plugin)
+
+
+def _twelve_bit_frames(header: Header, data: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.uint16]]:
+    """Give frames of lossy JPEG of 12 bits, which none of pydicom's decoders reads here."""
+    with tolerant(header.member.name, fix=_UNDECODED):
+        packed = list(generate_frames(data.PixelData, number_of_frames=header.frames))
+        for frame in frames:
+            plane = np.empty((int(data.Rows), int(data.Columns)), np.uint16)  # what the code stream claims may differ
+            yield np.asarray(jpeg8_decode(packed[frame], out=plane))
 
 
 def _bit_frames(header: Header, data: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:

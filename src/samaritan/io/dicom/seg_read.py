@@ -51,7 +51,8 @@ def read_seg(header: Header, path: Path, reference: Geometry | None) -> LabelMap
     if any(s.position is None for s in slices):
         raise UnsupportedFormatError(got=f"the frames of {name} have no position", wanted="a SEG of a volume")
     geometry, index = frame_grid(slices, reference, name)
-    numbers = {} if kind == "LABELMAP" else _segment_numbers(slices, names, name)
+    with tolerant(name):
+        numbers = {} if kind == "LABELMAP" else _segment_numbers(slices, names, name)
     highest = max([*names, *numbers.values(), 1])
     size = int(np.prod(geometry.shape, dtype=object)) * (1 if highest < 2**8 else 2)
     require_room(path, needed=size, held=size)
