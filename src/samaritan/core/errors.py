@@ -44,7 +44,7 @@ class SamaritanError(Exception):
     def __init__(self, *, got: str, wanted: str = "", fix: str = "") -> None:
         self.got, self.wanted, self.fix = got, wanted, fix
         parts = [got, f"Wanted {wanted}" if wanted else "", fix]
-        super().__init__(" ".join(part if part[-1] in ".?" else f"{part}." for part in parts if part))
+        super().__init__(" ".join(part if part[-1] in ".?\n" else f"{part}." for part in parts if part))
 
     def __str__(self) -> str:
         """Return the whole sentence (``OSError`` and ``KeyError`` would format it their own way)."""
