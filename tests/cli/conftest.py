@@ -1,14 +1,11 @@
 import pytest
-from tests.cli.helpers import Result
+from tests.cli.helpers import Result, use_fake_model
 
 from samaritan.cli import main
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import LabelMap
 from samaritan.io import write
-from samaritan.models import MODELS
-from samaritan.models.registry import ModelEntry
 from samaritan.testing import phantoms
-from samaritan.testing.fake_model import CARD, FakeModel
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +19,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def fake_model(monkeypatch):
     """Make the fake model the default one."""
-    monkeypatch.setitem(MODELS._targets, "fake", "nowhere:needed")
-    monkeypatch.setitem(MODELS._loaded, "fake", ModelEntry(card=lambda: CARD, load=lambda device: FakeModel()))
-    monkeypatch.setattr("samaritan.models.registry.DEFAULT_MODEL", "fake")
+    use_fake_model(monkeypatch)
 
 
 @pytest.fixture

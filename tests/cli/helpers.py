@@ -5,6 +5,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from samaritan.models import MODELS
+from samaritan.models.registry import ModelEntry
+from samaritan.testing.fake_model import CARD, FakeModel
+
 
 @dataclass(frozen=True)
 class Result:
@@ -24,3 +28,11 @@ def samaritan(*args, script=None, **options):
 def left_behind(folder: Path):
     """Names of files in ``folder`` and below, without the cache."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts)
+
+
+def use_fake_model(monkeypatch):
+    """Make the fake model the default one, in this process."""
+    entry = ModelEntry(card=lambda: CARD, load=lambda device: FakeModel())
+    monkeypatch.setitem(MODELS._targets, "fake", "nowhere:needed")
+    monkeypatch.setitem(MODELS._loaded, "fake", entry)
+    monkeypatch.setattr("samaritan.models.registry.DEFAULT_MODEL", "fake")

@@ -14,3 +14,4 @@ Select = Annotated[
     str | None, typer.Option("--select", metavar="NAME|N", help="Channel or time point of a file that holds several.")
 ]
 Encoding = Annotated[str | None, typer.Option("--type", metavar="BINARY|LABELMAP", help="Kind of DICOM SEG to write.")]
+Volume = Annotated[bool, typer.Option("--volume", help="The pages of a TIFF are the slices of one volume.")]

@@ -42,8 +42,8 @@ class Job:
         How the numbers of prompts are meant; see ``_prompts.Frame``.
     output, encoding, overlay
         Mask file (None: a name made from the image's) and the way to write it; picture to draw, if any.
-    series, select
-        What to read where the image holds several.
+    series, select, volume
+        What to read where the image holds several, and whether the pages of a TIFF are slices.
     """
 
     image: Path
@@ -61,6 +61,7 @@ class Job:
     overlay: Path | None = None
     series: str | int | None = None
     select: str | int | None = None
+    volume: bool = False
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -85,7 +86,7 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
 
     clock = Stopwatch()
     with clock("read"):
-        image = read(job.image, series=job.series, select=job.select)
+        image = read(job.image, series=job.series, select=job.select, volume=job.volume)
     output = _require_outputs(job, image)
     frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
     objects = objects_of(job.given, job.prompts, frame)

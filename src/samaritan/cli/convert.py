@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samaritan.cli._errors import Debug
-from samaritan.cli._options import Encoding, Select, Series
+from samaritan.cli._options import Encoding, Select, Series, Volume
 from samaritan.cli._parse import choice
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def convert(
     encoding: Encoding = None,
     series: Series = None,
     select: Select = None,
+    volume: Volume = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
     """Convert an image, or a label map with its names, to another format."""
@@ -38,10 +39,10 @@ def convert(
     value: Image | LabelMap | None = None
     if labels or reference is not None:
         value = read_labels(source, reference=grid)
-    elif series is None and select is None:
+    elif series is None and select is None and not volume:
         value = _named_labels(source)
     if value is None:
-        value = read(source, series=choice(series), select=choice(select))
+        value = read(source, series=choice(series), select=choice(select), volume=volume)
     write(value, target, source=reference or source, encoding=encoding)
     typer.echo(f"{source} written to {target}: {value.geometry}")
 

@@ -9,7 +9,7 @@ import typer
 
 from samaritan.cli._errors import Debug, describe
 from samaritan.cli._json import as_json
-from samaritan.cli._options import Json, Select, Series
+from samaritan.cli._options import Json, Select, Series, Volume
 from samaritan.cli._parse import choice
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def info(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files, or folders of DICOM files.")],
     series: Series = None,
     select: Select = None,
+    volume: Volume = False,
     as_json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -36,7 +37,7 @@ def info(
     found: list[dict[str, Any]] = []
     for path in images:
         try:
-            image = read(path, series=choice(series), select=choice(select))
+            image = read(path, series=choice(series), select=choice(select), volume=volume)
             found.append({"path": str(path), "format": find_format(path).name, **_facts(image)})
         except SamaritanError as error:
             if debug:

@@ -10,7 +10,7 @@ import typer
 
 from samaritan.cli._errors import Debug, UsageError
 from samaritan.cli._json import as_json
-from samaritan.cli._options import Encoding, Json, Select, Series
+from samaritan.cli._options import Encoding, Json, Select, Series, Volume
 from samaritan.cli._order import given
 from samaritan.cli._parse import choice, size_in_bytes
 from samaritan.cli._progress import progress_bar
@@ -64,6 +64,7 @@ def segment(
     overlay: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Draw the result into a picture.")] = None,
     series: Series = None,
     select: Select = None,
+    volume: Volume = False,
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
@@ -89,6 +90,7 @@ def segment(
         overlay=overlay,
         series=choice(series),
         select=choice(select),
+        volume=volume,
     )
     with progress_bar(quiet=as_json_) as progress:
         report = run(job, progress=progress)

@@ -1,0 +1,71 @@
+"""What the README and the guides show is run: Python blocks, and ``$ samaritan`` lines of console blocks."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.cli.helpers import use_fake_model
+
+from samaritan.cli import main
+from samaritan.io import write
+from samaritan.testing import phantoms
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(python|console|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+def blocks(kind):
+    for page in PAGES:
+        for number, (language, text) in enumerate(_BLOCK.findall(page.read_text(encoding="utf-8"))):
+            if language == kind:
+                yield pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Lay out the files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("docs")
+    write(phantoms.ct_volume((300, 320, 90)).image, folder / "ct.nii.gz")
+    write(phantoms.picture(400, 360, colour=True).image, folder / "photo.png")
+    (document,) = _json_of_the_prompts_guide()
+    (folder / "prompts.json").write_text(document)
+    return folder
+
+
+@pytest.fixture
+def scans(files, monkeypatch):
+    """Work among those files, with the fake model."""
+    use_fake_model(monkeypatch)
+    monkeypatch.chdir(files)
+    monkeypatch.setenv("SAMARITAN_CACHE", str(files / ".cache"))
+
+
+def _json_of_the_prompts_guide():
+    text = (ROOT / "docs" / "guides" / "prompts.md").read_text(encoding="utf-8")
+    return [body for language, body in _BLOCK.findall(text) if language == "json"]
+
+
+@pytest.mark.parametrize("text", [*blocks("python")])
+def test_python(scans, text):
+    exec(compile(text, "block", "exec"), {})  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize("text", [*blocks("console")])
+def test_console(scans, text):
+    lines = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+    assert lines
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "samaritan"
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert not left.value.code, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
