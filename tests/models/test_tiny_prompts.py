@@ -7,7 +7,7 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
-from samaritan.models.tiny.prompts import maps
+from samaritan.models.tiny.prompts import keep_within_lasso, maps
 
 WIDTH, HEIGHT = 128, 64  # four pixels of the frame to one of the plane
 GEOMETRY = Geometry.picture(WIDTH, HEIGHT)
@@ -48,6 +48,24 @@ AREA[10:30, 20:40] = True
 
 def test_a_lasso_is_a_box_and_a_previous_mask():
     np.testing.assert_array_equal(drawn(Lasso(SQUARE)), drawn(Box((10, 20, 0), (30, 40, 1)), MaskPrompt(AREA)))
+
+
+def test_the_mask_stays_within_the_lasso():
+    everywhere = np.full((1, WIDTH, HEIGHT, 1), 2, np.float32)
+    kept = keep_within_lasso(everywhere, Prompts(GEOMETRY, (Lasso(SQUARE), Point((15, 25, 0)))))
+    np.testing.assert_array_equal(kept[0] > 0, AREA)
+    np.testing.assert_array_equal(kept[0][AREA], 2)
+
+
+def test_a_positive_mark_outside_the_lasso_lets_the_mask_out():
+    everywhere = np.full((1, WIDTH, HEIGHT, 1), 2, np.float32)
+    for mark in (Point((50, 50, 0)), Scribble(np.array([[50, 50, 0]]))):
+        np.testing.assert_array_equal(keep_within_lasso(everywhere, Prompts(GEOMETRY, (Lasso(SQUARE), mark))), 2)
+
+
+def test_without_a_lasso_logits_stay_as_they_are():
+    logits = np.full((1, WIDTH, HEIGHT, 1), 2, np.float32)
+    assert keep_within_lasso(logits, Prompts(GEOMETRY, (Point((50, 50, 0)),))) is logits
 
 
 def test_a_lasso_too_thin_to_hold_a_pixel_is_taken():

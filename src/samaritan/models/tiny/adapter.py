@@ -109,6 +109,7 @@ class TinyModel:
         scores = np.clip(masks["iou"][0], 0, 1)
         chosen = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
         logits = letterbox.logits_from_frame(masks["logits"][0, chosen])
+        logits = tiny_prompts.keep_within_lasso(logits, prompts)
         return Prediction(logits, scores[chosen], embedding.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:

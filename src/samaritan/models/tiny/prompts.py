@@ -4,7 +4,8 @@ The network knows points, one box, scribbles and a previous mask. What a person 
 these terms:
 
 * several boxes of one object: the smallest box around them all;
-* a lasso: the box around the outline, and the area in it as previous mask; a negative one is a negative scribble;
+* a lasso: the box around the outline, and the area in it as previous mask; the mask then stays within it, unless a
+  positive mark lies outside. A negative lasso is a negative scribble;
 * a mask: previous mask; without any other positive prompt also the box around it.
 """
 
@@ -54,6 +55,20 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
         scribbles=strokes,
         previous=letterbox.image_to_frame(logits, fill=_PADDING)[0] if logits is not None else None,
     )
+
+
+def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
+    """Return ``logits`` (m, i, j, 1) with nothing outside the positive lassos, unless a positive mark lies there."""
+    plane = logits.shape[1:3]
+    areas = [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
+    if not areas:
+        return logits
+    allowed = np.logical_or.reduce(areas)
+    marks = [np.array([point.voxel]) for point in prompts.points if point.positive]
+    marks += [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
+    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in marks):
+        return logits
+    return np.where(allowed[..., None], logits, np.minimum(logits, np.float32(-_SURE)))
 
 
 def _start(previous: Prediction | None, drawn: Bools | None) -> Floats | None:
