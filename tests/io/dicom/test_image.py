@@ -87,8 +87,10 @@ def test_enhanced_frames_are_sorted_and_rescaled(series, cosines, tmp_path):
 def test_a_zip_and_a_folder_read_alike(series, tmp_path):
     folder = series().write(tmp_path / "ct")
     (folder / "notes.txt").write_text("not DICOM")
+    (folder / ".hidden").mkdir()
+    series(voxels=np.ones((2, 3, 3), np.int16)).write(folder / ".hidden")
     with zipfile.ZipFile(tmp_path / "ct.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for n, file in enumerate(folder.iterdir()):
+        for n, file in enumerate(folder.glob("*.dcm")):
             archive.write(file, f"../../evil/{n}/{file.name}")  # a name that points outside is only a name
     one, two = load(folder), load(tmp_path / "ct.zip")
     np.testing.assert_array_equal(one.array, two.array)

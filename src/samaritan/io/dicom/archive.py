@@ -30,7 +30,7 @@ class Member:
 def members(path: Path) -> list[Member]:
     """Return the files behind ``path`` in the order of their names, not opened yet.
 
-    A folder is searched through all its subfolders; links to folders are not followed. Members of a zip are never
+    A folder is searched through all its subfolders, except hidden ones; links to folders are not followed. Members of a zip are never
     extracted: each is unpacked into memory when it is opened, so no name in it can point out of anywhere.
 
     Raises
@@ -43,9 +43,10 @@ def members(path: Path) -> list[Member]:
         For a zip that is damaged, or that unpacks to far more than it should.
     """
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        _require_few(len(found), path)
-        return [_from_file(p, str(p.relative_to(path))) for p in found]
+        names = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file())
+        shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+        _require_few(len(shown), path)
+        return [_from_file(path / name, str(name)) for name in shown]
     if zipfile.is_zipfile(path):
         return _from_zip(path)
     return [_from_file(path, path.name)]
