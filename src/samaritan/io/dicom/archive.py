@@ -30,8 +30,9 @@ class Member:
 def members(path: Path) -> list[Member]:
     """Return the files behind ``path`` in the order of their names, not opened yet.
 
-    A folder is searched through all its subfolders, except hidden ones; links to folders are not followed. Members of a zip are never
-    extracted: each is unpacked into memory when it is opened, so no name in it can point out of anywhere.
+    A folder is searched through all its subfolders, except hidden ones; links to folders are not followed.
+    Members of a zip are never extracted: each is unpacked into memory when it is opened, so no name in it can point
+    out of anywhere.
 
     Raises
     ------
