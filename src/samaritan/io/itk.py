@@ -58,6 +58,10 @@ def load(path: Path, image_io: str) -> Volume:
     try:
         image = reader.Execute()
     except RuntimeError as error:
+        if "Bad direction" in str(error):
+            raise GeometryError(
+                got=f"{path.name} has axes that depend on each other", fix="Repair its header"
+            ) from error
         raise CorruptFileError(
             got=f"{path.name} cannot be decoded: {_last_line(error)}", fix="Copy it again"
         ) from error

@@ -57,8 +57,10 @@ def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
         if picture.format == "JPEG":
             raise UnsupportedFormatError(got=f"{path.name} is a JPEG, which does not keep label values", wanted="a PNG")
         palette = _palette(picture) if picture.mode == "P" else {}
-        raw = np.asarray(picture) if picture.mode in ("P", "1") else None
-    array = _decode(path) if raw is None else raw.T[np.newaxis, ..., np.newaxis]
+        single_bit = picture.mode == "1"
+        indices = np.asarray(picture) if picture.mode == "P" else None
+    array = _decode(path) if indices is None else indices.T[np.newaxis, ..., np.newaxis]
+    array = array > 0 if single_bit else array
     if len(array) == 3 and (array == array[:1]).all():
         array = array[:1]
     if len(array) > 1:

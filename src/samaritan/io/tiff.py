@@ -46,21 +46,24 @@ _TURNS = {
 
 
 class _Stack(NamedTuple):
-    """Pages as they lie in the file: (samples, i, j, pages), and their first page's tags."""
+    """Pages as they lie in the file, (samples, i, j, pages), and what their tags say of them."""
 
     array: NDArray[Any]
-    page: Any  # tifffile's
+    photometric: PHOTOMETRIC
+    has_alpha: bool
+    orientation: int
+    palette: NDArray[np.uint16] | None  # (3, colours)
 
 
 def read(path: Path, options: ReadOptions) -> Image:
     """Read a picture, one page (``options.select``), or all pages as a volume (``options.volume``)."""
-    array, page = _load(path)
-    paged = array.shape[3] > 1
-    array = _upright(_choose_pages(array, options, path), page)
-    array = _as_shown(array, page)
-    if page.extrasamples and len(array) in (2, 4):
+    stack = _load(path)
+    paged = stack.array.shape[3] > 1
+    array = _upright(_choose_pages(stack.array, options, path), stack.orientation)
+    array = _as_shown(array, stack)
+    if stack.has_alpha and len(array) in (2, 4):
         array = drop_alpha(array, path)
-    colour = len(array) == 3 and page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR, PHOTOMETRIC.PALETTE)
+    colour = len(array) == 3 and stack.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR, PHOTOMETRIC.PALETTE)
     names = RGB if colour else channel_names(len(array))
     image = Image(array, _grid(array), channels=names, source=str(path))
     return image if paged else pick_channel(image, options.select, path)
@@ -68,10 +71,10 @@ def read(path: Path, options: ReadOptions) -> Image:
 
 def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
     """Read the values of a file (of a palette, the indices) as labels; several pages are a volume."""
-    array, page = _load(path)
-    if len(array) > 1:
-        raise ImageError(got=f"{path.name} holds {len(array)} values a pixel", wanted="one number a pixel")
-    array = _upright(array, page)
+    stack = _load(path)
+    if len(stack.array) > 1:
+        raise ImageError(got=f"{path.name} holds {len(stack.array)} values a pixel", wanted="one number a pixel")
+    array = _upright(stack.array, stack.orientation)
     return with_sidecar(as_labels(array[0], _grid(array), path), path)
 
 
@@ -92,7 +95,14 @@ def _load(path: Path) -> _Stack:
             series = tiff.series[0]
             page = series.keyframe
             _check(series, page, path)
-            return _Stack(_arranged(series.asarray(), series.axes, path), page)
+            orientation = page.tags.get("Orientation")
+            return _Stack(
+                _arranged(series.asarray(), series.axes, path),
+                page.photometric,
+                has_alpha=bool(page.extrasamples),
+                orientation=int(orientation.value) if orientation else 1,
+                palette=None if page.colormap is None else np.asarray(page.colormap, np.uint16),
+            )
     except _DAMAGE as error:
         raise CorruptFileError(
             got=f"{path.name} cannot be decoded ({error})", fix="Copy or download it again"
@@ -149,20 +159,19 @@ def _choose_pages(array: NDArray[Any], options: ReadOptions, path: Path) -> NDAr
     return array[..., page : page + 1]
 
 
-def _upright(array: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN401  # tifffile's types are not public
-    tag = page.tags.get("Orientation")
-    swap, flip_i, flip_j = _TURNS.get(int(tag.value) if tag else 1, (False, False, False))
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    swap, flip_i, flip_j = _TURNS.get(orientation, (False, False, False))
     array = array.swapaxes(1, 2) if swap else array
     return array[:, :: -1 if flip_i else 1, :: -1 if flip_j else 1]
 
 
-def _as_shown(array: NDArray[Any], page: Any) -> NDArray[Any]:  # noqa: ANN401  # tifffile's types are not public
+def _as_shown(array: NDArray[Any], stack: _Stack) -> NDArray[Any]:
     """Return values that grow with brightness; palettes as 8-bit colours, single bits as 0 and 255."""
-    if page.photometric == PHOTOMETRIC.PALETTE:
-        table = (np.asarray(page.colormap) >> 8).astype(np.uint8)
+    if stack.photometric == PHOTOMETRIC.PALETTE and stack.palette is not None:
+        table = (stack.palette >> 8).astype(np.uint8)
         return np.stack([channel[array[0]] for channel in table])
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
-    if page.photometric == PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+    if stack.photometric == PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
         return np.iinfo(array.dtype).max - array
     return array
