@@ -34,7 +34,8 @@ def verify(value: Image | LabelMap, path: Path, form: Format) -> None:
     if different:
         raise _failure(path, f"{different} voxels read back with other values")
     if isinstance(value, LabelMap) and isinstance(back, LabelMap):
-        missing = {v: n for v, n in value.names.items() if v in value.labels and back.names.get(v) != n}
+        present = value.labels
+        missing = {v: n for v, n in value.names.items() if v in present and back.names.get(v) != n}
         if missing:
             raise _failure(path, f"label names are lost: {missing}")
 
