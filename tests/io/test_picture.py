@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -95,6 +95,10 @@ def test_labels_of_a_palette_are_its_indices(tmp_path):
     picture = PIL.Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8)).convert("P")
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
     picture.save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[:-25])
+    with pytest.raises(CorruptFileError):
+        read_labels(tmp_path / "b.png")
     labels = read_labels(tmp_path / "a.png")
     np.testing.assert_array_equal(labels.array[..., 0], [[0, 2], [1, 1]])
     assert dict(labels.colours) == {1: (255, 0, 0), 2: (0, 0, 255)}
@@ -109,6 +113,7 @@ def test_what_holds_no_labels(tmp_path):
         read_labels(save(tmp_path / "c.jpg", GREY))
 
 
+@settings(max_examples=25, deadline=None)
 @given(
     arrays.arrays(np.uint16, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(1))),
     st.dictionaries(st.integers(1, 65535), st.text(st.characters(exclude_categories=["Cs"])), max_size=4),

@@ -32,7 +32,6 @@ from samaritan.io.streams import require_room
 _FORMATS = ("PNG", "JPEG", "BMP")
 _GREY = {"1": "L", "L": "L", "LA": "LA", "I": "I", "F": "F", "I;16": "I;16", "I;16B": "I;16"}
 _PNG_HEADER = 26
-_COLOUR_TYPES_WITH_ALPHA = (4, 6)
 
 
 def read(path: Path, options: ReadOptions) -> Image:
@@ -56,18 +55,15 @@ def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
     with _open(path) as picture:
         if picture.format == "JPEG":
             raise UnsupportedFormatError(got=f"{path.name} is a JPEG, which does not keep label values", wanted="a PNG")
-        palette = _palette(picture) if picture.mode == "P" else {}
-        single_bit = picture.mode == "1"
-        indices = np.asarray(picture) if picture.mode == "P" else None
-    array = _decode(path) if indices is None else indices.T[np.newaxis, ..., np.newaxis]
-    array = array > 0 if single_bit else array
+    array = _decode(path, indices=True)
     if len(array) == 3 and (array == array[:1]).all():
         array = array[:1]
     if len(array) > 1:
         raise ImageError(got=f"{path.name} holds colours", wanted="one number a pixel", fix="Save it as a grey PNG")
     labels = as_labels(array[0], Geometry.picture(*array.shape[1:3]), path)
-    colours = {value: colour for value, colour in palette.items() if value in labels.labels}
-    return with_sidecar(replace(labels, colours=colours), path)
+    palette = _palette(path)
+    used = {value: palette[value] for value in labels.labels if value in palette}
+    return with_sidecar(replace(labels, colours=used), path)
 
 
 def write_image(image: Image, path: Path, _options: WriteOptions) -> None:
@@ -125,24 +121,36 @@ def _open(path: Path) -> PIL.Image.Image:
     return picture
 
 
-def _decode(path: Path) -> NDArray[Any]:
-    """Return (c, i, j, 1) of a picture, one or three channels."""
+def _decode(path: Path, *, indices: bool = False) -> NDArray[Any]:
+    """Return (c, i, j, 1) of a picture; ``indices`` asks for the numbers of a palette or of single bits."""
     with _open(path) as picture:
         width, height = picture.size
         require_room(path, needed=(claim := width * height * 8), held=claim)
         try:
-            pixels = _deep_colour(path) if picture.format == "PNG" else None
-            if pixels is None:
-                pixels = np.asarray(_plain(picture, path))
-        except (OSError, SyntaxError, ValueError, imagecodecs.PngError) as error:  # Pillow raises all three
+            pixels = _pixels(picture, path, indices=indices)
+        except (OSError, SyntaxError, ValueError, imagecodecs.PngError) as error:  # Pillow raises the first three
             raise CorruptFileError(got=f"{path.name} cannot be decoded ({error})", fix="Copy it again") from error
     channels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
     array = channels.T[..., np.newaxis]
     return drop_alpha(array, path) if len(array) in (2, 4) else array
 
 
+def _pixels(picture: PIL.Image.Image, path: Path, *, indices: bool) -> NDArray[Any]:
+    """Return (rows, columns[, channels])."""
+    if picture.format == "PNG" and (deep := _deep_colour(path)) is not None:
+        return deep
+    upright = PIL.ImageOps.exif_transpose(picture)
+    if indices and upright.mode == "P":
+        return np.asarray(upright)
+    grey_or_colour = np.asarray(_plain(upright, path))
+    return grey_or_colour > 0 if indices and upright.mode == "1" else grey_or_colour
+
+
 def _deep_colour(path: Path) -> NDArray[Any] | None:
-    """Return the pixels of a PNG of 16 bits and several channels, which Pillow would cut to 8; else None."""
+    """Return the pixels of a PNG of 16 bits and several channels, which Pillow would cut to 8; else None.
+
+    Such a PNG is not turned by EXIF: it comes from no camera.
+    """
     with path.open("rb") as content:
         header = content.read(_PNG_HEADER)
     depth, kind = header[24], header[25]
@@ -153,17 +161,17 @@ def _deep_colour(path: Path) -> NDArray[Any] | None:
 
 
 def _plain(picture: PIL.Image.Image, path: Path) -> PIL.Image.Image:
-    """Return the picture upright, in grey or RGB, with alpha if it has any."""
-    upright = PIL.ImageOps.exif_transpose(picture)
-    if upright.mode in _GREY:
-        return upright.convert(_GREY[upright.mode])
-    transparent = "A" in upright.getbands() or "transparency" in upright.info
-    if upright.mode == "CMYK":
+    """Return the picture in grey or RGB, with alpha if it has any."""
+    if picture.mode in _GREY:
+        return picture.convert(_GREY[picture.mode])
+    transparent = "A" in picture.getbands() or "transparency" in picture.info
+    if picture.mode == "CMYK":
         warnings.warn(f"{path.name}: CMYK is turned to RGB without a colour profile", LossWarning, stacklevel=2)
-    return upright.convert("RGBA" if transparent else "RGB")
+    return picture.convert("RGBA" if transparent else "RGB")
 
 
-def _palette(picture: PIL.Image.Image) -> dict[int, Colour]:
-    """Return the colours of a palette but the background's."""
-    flat = (picture.getpalette() or [])[3:]
+def _palette(path: Path) -> dict[int, Colour]:
+    """Return the colours of a palette but the background's; none where there is no palette."""
+    with _open(path) as picture:
+        flat = (picture.getpalette() or [])[3:] if picture.mode == "P" else []
     return {n // 3 + 1: (flat[n], flat[n + 1], flat[n + 2]) for n in range(0, len(flat) - 2, 3)}
