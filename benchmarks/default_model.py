@@ -1,6 +1,6 @@
 """How well a model segments from a box or a few clicks, beside what a box gives without any model.
 
-`python -m benchmarks.default_model --data DIR [--limit N] [--json OUT] [--markdown OUT] [--baselines-only]`
+`python -m benchmarks.default_model --data DIR [--limit N] [--json OUT] [--page OUT.md] [--baselines-only]`
 
 Protocol. Every evaluation case of the folder; of a volume, for each label the slice in which it is largest; up to three
 labels a case; of each label the largest connected piece, if it covers 0.1% of the image. Dice of that piece from its
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.baselines import BASELINES, SLOW_BASELINES, Baseline
 from benchmarks.cases import Scene, Target, evaluation_cases, scenes
 from benchmarks.macro import Result, grouped, macro, table
+from benchmarks.page import replace_part
 from benchmarks.simulated_user import dice, loose_box, next_click
 from samaritan import load_model, segment
 from samaritan.core.model import Embedding, Model, Prediction
@@ -149,7 +150,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="cases of each data set at most")
     parser.add_argument("--dataset", action="append", help="only this data set; may be repeated")
     parser.add_argument("--json", type=Path, help="where to write every object's Dice and the summary")
-    parser.add_argument("--markdown", type=Path, help="where to write the tables")
+    parser.add_argument("--page", type=Path, help="Markdown page whose part 'default model' the tables become")
     parser.add_argument("--baselines-only", action="store_true", help="leave the model out")
     parser.add_argument("--slow", action="store_true", help="with the random walker, too")
     options = parser.parse_args()
@@ -164,8 +165,8 @@ def main() -> None:
     text = report(results, [*own, *baselines])
     print(text)
     print(f"{len(results)} objects in {time.perf_counter() - started:.0f} s")
-    if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
+    if options.page:
+        replace_part(options.page, "default model", text)
     if options.json:
         found = {"summary": summary(results, own), "results": [asdict(result) for result in results]}
         options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")

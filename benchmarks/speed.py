@@ -1,6 +1,6 @@
 """How long the program takes and how much memory it needs, beside what was promised.
 
-`python -m benchmarks.speed [--json OUT] [--markdown OUT] [--skip-volume]`
+`python -m benchmarks.speed [--json OUT] [--page OUT.md] [--skip-volume]`
 
 Every figure is taken from a process of its own, started cold, on synthetic inputs; times are wall clock.
 """
@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from benchmarks.page import replace_part
 
 REPEATS = 5
 # The objects of benchmarks.phantom_files; 60 slices of the volume.
@@ -103,7 +105,7 @@ def main() -> None:
     """Read the command line, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--markdown", type=Path, help="where to write the table")
+    parser.add_argument("--page", type=Path, help="Markdown page whose part 'speed' the table becomes")
     parser.add_argument("--skip-volume", action="store_true", help="leave the volume out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="samaritan-speed-") as temporary:
@@ -113,8 +115,8 @@ def main() -> None:
     rows = [f"| {title} | measured | goal | kept |", "| --- | --- | --- | --- |", *(figure.row for figure in figures)]
     text = "\n".join(rows) + "\n"
     print(text)
-    if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
+    if options.page:
+        replace_part(options.page, "speed", text)
     if options.json:
         options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1), encoding="utf-8")
 

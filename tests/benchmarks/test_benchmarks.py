@@ -9,6 +9,7 @@ from benchmarks.baselines import BASELINES, at_working_size, ellipse
 from benchmarks.cases import evaluation_cases, scenes
 from benchmarks.default_model import measure, report, summary
 from benchmarks.macro import Result, case_means, macro
+from benchmarks.page import replace_part
 from benchmarks.simulated_user import dice, loose_box, next_click
 from benchmarks.update_card import MARK, updated
 from PIL import Image as Pillow
@@ -107,6 +108,16 @@ def test_the_card_keeps_its_head_and_gets_new_tables():
     assert tomllib.loads(card) == {"name": "m", "scores": {"box": 0.5}, "files": {"a.onnx": "00"}}
     with pytest.raises(ValueError, match="no line"):
         updated("name = 1", files={}, scores={})
+
+
+def test_a_part_of_a_page_is_replaced_and_the_rest_kept(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- speed -->\nold\n<!-- end of speed -->\nbelow\n")
+    for text in ("first", "second"):
+        replace_part(page, "speed", text)
+    assert page.read_text() == "above\n<!-- speed -->\n\nsecond\n\n<!-- end of speed -->\nbelow\n"
+    with pytest.raises(ValueError, match="no part"):
+        replace_part(page, "quality", "x")
 
 
 @pytest.fixture
