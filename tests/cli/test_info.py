@@ -4,7 +4,7 @@ import json
 def test_facts_of_several_files_as_text_and_json(run, ct, photo):
     done = run("info", ct[0], photo[0])
     assert done.code == 0
-    assert "orientation RAS" in done.out
+    assert "orientation    RAS" in done.out
     assert "48, 40, 24" in done.out
     first, second = json.loads(run("info", ct[0], photo[0], "--json").out)
     assert first["format"] == "nifti"

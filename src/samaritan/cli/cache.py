@@ -16,9 +16,10 @@ def cache(
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """Show or clear the cache of embeddings, which makes a second prompt on the same image quick.
+    """Show or clear what is kept of images.
 
-    It lies in the user's cache folder, or where SAMARITAN_CACHE says.
+    The cache of embeddings makes a second prompt on the same image quick. It lies in
+    the user's cache folder, or where SAMARITAN_CACHE says.
     """
     from samaritan.infer.cache import EmbeddingCache
     from samaritan.infer.memory import format_size

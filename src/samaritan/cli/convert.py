@@ -30,7 +30,10 @@ def convert(
     volume: Volume = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """Convert an image, or a label map with its names, to another format."""
+    """Convert images and label maps.
+
+    Every voxel keeps its place, and every label its name.
+    """
     from samaritan.cli._output import require_writable
     from samaritan.io import read, read_labels, write
 

@@ -142,7 +142,10 @@ def demo(
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """Segment real images that installed packages carry, and draw the results."""
+    """Segment real images, and draw the results.
+
+    The images lie in installed packages; nothing is downloaded.
+    """
     from samaritan.cli._run import Job, run
 
     output.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,9 @@ def info(
     as_json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show format, size, spacing, orientation, values and suggested window of images.
+    """Show what is in images.
 
+    Format, size, spacing, orientation, values, and the intensity window that they are segmented with.
     Leaves with exit code 1 if some could not be read.
     """
     from samaritan.core.errors import SamaritanError
@@ -57,8 +58,22 @@ def _facts(image: Image) -> dict[str, Any]:
         "channels": list(image.channels),
         "dtype": str(image.array.dtype),
         "range": [image.array.min().item(), image.array.max().item()],
-        "window": None if image.window is None else list(image.window),
+        "window": _window(image),
+        "window_in_file": None if image.window is None else list(image.window),
     }
+
+
+def _window(image: Image) -> list[float] | None:
+    """Return centre and width that the default model sees the image with; None for an image without contrast."""
+    from samaritan.core.errors import ImageError
+    from samaritan.infer.intensity import IntensityMap
+    from samaritan.models import model_card
+
+    try:
+        used = IntensityMap.of(image, model_card())
+    except ImageError:
+        return None
+    return [round((used.low + used.high) / 2, 3), round(used.high - used.low, 3)]
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -70,5 +85,5 @@ def _text(facts: dict[str, Any]) -> str:
         text = (
             ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) if isinstance(value, list) else value
         )
-        lines.append(f"  {name:<12}{text}")
+        lines.append(f"  {name:<15}{text}")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ def models(
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """List the models, or show the card of one."""
+    """List models, or show a card."""
     from samaritan.models import DEFAULT_MODEL, MODELS, model_card
 
     if name is not None:

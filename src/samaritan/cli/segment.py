@@ -68,7 +68,9 @@ def segment(
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """Segment what the prompts point at, on a picture, a slice or a volume, and write a label map.
+    """Segment what prompts point at.
+
+    On a picture, a slice or a volume; the result is a label map on the grid of the image.
 
     Example: samaritan segment ct.nii.gz --box 120,140,40:220,260,60 -o liver.nii.gz
     """
