@@ -10,6 +10,7 @@ from samaritan.core.errors import CorruptFileError, ImageError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import LabelMap
 from samaritan.io import read_labels
+from samaritan.io.notes import one_line
 from samaritan.io.segments import name_labels, parse_segments, segment_keys
 
 GEOMETRY = Geometry.from_spacing((4, 3, 2))
@@ -82,7 +83,7 @@ def test_damaged_keys(tmp_path, keys):
 
 @given(st.dictionaries(st.integers(1, 255), st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), max_size=6))
 def test_any_one_line_name_survives_the_keys(names):
-    names = {value: " ".join(name.split()) for value, name in names.items()}
+    names = {value: one_line(name) for value, name in names.items()}
     names = {value: name for value, name in names.items() if name}
     labels = LabelMap(np.zeros((1, 1, 1), np.uint8), Geometry.from_spacing((1, 1, 1)), names)
     assert (

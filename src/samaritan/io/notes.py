@@ -104,6 +104,11 @@ def _colour(values: list[int]) -> Colour:
     return (red, green, blue)
 
 
+def one_line(text: str) -> str:
+    """Return ``text`` as formats of one line a name keep it: printable, single spaces between words."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def sidecar_of(path: Path) -> Path:
     """Return where the notes on ``path`` lie, for formats that cannot hold them: ``mask.png.labels.json``."""
     return path.with_name(f"{path.name}.labels.json")

@@ -10,6 +10,7 @@ from samaritan.core.errors import SamaritanError, WriteError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
 from samaritan.io.format import Format, ReadOptions
+from samaritan.io.notes import one_line
 
 
 def verify(value: Image | LabelMap, path: Path, form: Format) -> None:
@@ -34,16 +35,21 @@ def verify(value: Image | LabelMap, path: Path, form: Format) -> None:
     if different:
         raise _failure(path, f"{different} voxels read back with other values")
     if isinstance(value, LabelMap) and isinstance(back, LabelMap):
-        present = value.labels
-        missing = {v: n for v, n in value.names.items() if v in present and back.names.get(v) != n}
-        if missing:
-            raise _failure(path, f"label names are lost: {missing}")
+        _check_names(value, back, path)
 
 
 def _read_back(value: Image | LabelMap, path: Path, form: Format) -> Image | LabelMap:
     if isinstance(value, LabelMap) and form.read_labels is not None:
         return form.read_labels(path, value.geometry)
     return form.read(path, ReadOptions())
+
+
+def _check_names(value: LabelMap, back: LabelMap, path: Path) -> None:
+    """Names of labels that occur must be there; blank ones are none, and line breaks may have become spaces."""
+    wanted = {v: one_line(value.names[v]) for v in value.labels if v in value.names}
+    lost = {v: name for v, name in wanted.items() if name and one_line(back.names.get(v, "")) != name}
+    if lost:
+        raise _failure(path, f"label names are lost: {lost}")
 
 
 def _same_grid(value: Image | LabelMap, back: Geometry) -> bool:
