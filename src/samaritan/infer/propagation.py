@@ -15,6 +15,9 @@ class Propagation:
 
     Parameters
     ----------
+    hints
+        Kinds of prompt that a neighbour's mask is turned into, where the model takes them: the box around it, the mask
+        itself, the deepest point of each part.
     grow
         The next slice's box is the neighbour's bounding box, wider on each side by this fraction of its size ...
     grow_px
@@ -22,7 +25,7 @@ class Propagation:
     min_pixels
         A mask of fewer pixels counts as empty.
     min_score
-        Predicted IoU below which a slice is not believed.
+        Predicted IoU, relative to that of the slice where it started, below which a slice is not believed.
     min_overlap
         Intersection over union with the neighbour below which it is another object.
     max_growth
@@ -37,10 +40,11 @@ class Propagation:
         is taken.
     """
 
+    hints: frozenset[str] = frozenset({"box", "mask", "point"})
     grow: float = 0.1
     grow_px: int = 2
     min_pixels: int = 4
-    min_score: float = 0.4
+    min_score: float = 0.5
     min_overlap: float = 0.2
     max_growth: float = 2.0
     max_shrinkage: float = 0.2
@@ -87,7 +91,7 @@ def has_left(now: Slice, neighbour: Slice, origin: Slice, *, intensity_span: flo
     departure = abs(now.mean - origin.mean) / max(origin.spread, _FLOOR * intensity_span)
     return (
         now.area < rule.min_pixels
-        or now.score < rule.min_score
+        or now.score < rule.min_score * origin.score
         or smaller < rule.max_shrinkage
         or larger > rule.max_growth
         or overlap(now.mask, neighbour.mask) < rule.min_overlap

@@ -201,7 +201,8 @@ class ObjectSegmenter:
             MaskPrompt(shape[..., None]),
             *(Point(click) for click in clicks if click not in taken),
         ]
-        hints = [hint for hint in hints if hint.kind in self._embedder.model.card.prompts]
+        wanted = self._embedder.model.card.prompts & self._rule.hints
+        hints = [hint for hint in hints if hint.kind in wanted]
         return self._decode(index, replace(here, items=(*others, *hints)))
 
     def _box_around(self, shape: Bools, here: Prompts) -> Box:
