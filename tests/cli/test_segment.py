@@ -186,6 +186,7 @@ class TestMistakes:
             (["--box", LIVER, "--overlay", "o.txt"], 1, "picture"),
             (["--box", LIVER, "-o", "a.png", "--overlay", "a.png"], 2, "a.png"),
             (["--label", "a", "--label", "b", "--box", LIVER], 2, "--label a"),
+            (["--box", LIVER, "-o", "seg.dcm", "--type", "fractional"], 2, "BINARY, LABELMAP"),
             (["--frobnicate"], 2, "--frobnicate"),
         ],
     )

@@ -9,6 +9,7 @@ from samaritan.cli._errors import UsageError
 from samaritan.core.errors import PromptError, ResourceError
 
 Numbers = tuple[float, ...]
+ENCODINGS = ("binary", "labelmap")
 
 
 def numbers(values: str | Iterable[object], what: str) -> Numbers:
@@ -74,6 +75,19 @@ def size_in_bytes(text: str) -> int:
         return parse_size(text)
     except ResourceError as error:
         raise UsageError(got=f"--max-memory: {error.got}", wanted=error.wanted) from error
+
+
+def encoding(text: str | None) -> str | None:
+    """Return the kind of DICOM SEG in the word that ``samaritan.io.write`` has for it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kind.
+    """
+    if text is None or text.lower() in ENCODINGS:
+        return text and text.lower()
+    raise UsageError(got=f"--type '{text}'", wanted=f"one of: {', '.join(ENCODINGS).upper()}")
 
 
 def choice(text: str | None) -> str | int | None:

@@ -9,7 +9,7 @@ import typer
 
 from samaritan.cli._errors import Debug
 from samaritan.cli._options import Encoding, Select, Series, Volume
-from samaritan.cli._parse import choice
+from samaritan.cli._parse import choice, encoding
 
 if TYPE_CHECKING:
     from samaritan.core.image import Image, LabelMap
@@ -24,7 +24,7 @@ def convert(
     reference: Annotated[
         Path | None, typer.Option(metavar="IMAGE", help="Image whose grid a DICOM SEG or RTSTRUCT is drawn on.")
     ] = None,
-    encoding: Encoding = None,
+    type_: Encoding = None,
     series: Series = None,
     select: Select = None,
     volume: Volume = False,
@@ -46,7 +46,7 @@ def convert(
         value = _named_labels(source)
     if value is None:
         value = read(source, series=choice(series), select=choice(select), volume=volume)
-    write(value, target, source=reference or source, encoding=encoding)
+    write(value, target, source=reference or source, encoding=encoding(type_))
     typer.echo(f"{source} written to {target}: {value.geometry}")
 
 

@@ -13,7 +13,8 @@ from samaritan.cli._options import Json, Select, Series, Volume
 from samaritan.cli._parse import choice
 
 if TYPE_CHECKING:
-    from samaritan.core.image import Image
+    from samaritan.core.image import Image, LabelMap
+    from samaritan.io import ReadOptions
 
 _SOME_FAILED = 1
 
@@ -32,14 +33,14 @@ def info(
     Leaves with exit code 1 if some could not be read.
     """
     from samaritan.core.errors import SamaritanError
-    from samaritan.io import read
+    from samaritan.io import ReadOptions
     from samaritan.io.dispatch import find_format
 
+    options = ReadOptions(series=choice(series), select=choice(select), volume=volume)
     found: list[dict[str, Any]] = []
     for path in images:
         try:
-            image = read(path, series=choice(series), select=choice(select), volume=volume)
-            found.append({"path": str(path), "format": find_format(path).name, **_facts(image)})
+            found.append({"path": str(path), "format": find_format(path).name, **_facts(path, options)})
         except SamaritanError as error:
             if debug:
                 raise
@@ -49,7 +50,27 @@ def info(
         raise typer.Exit(_SOME_FAILED)
 
 
-def _facts(image: Image) -> dict[str, Any]:
+def _facts(path: Path, options: ReadOptions) -> dict[str, Any]:
+    from samaritan.core.errors import SamaritanError, UnsupportedFormatError
+    from samaritan.io import read, read_labels
+
+    try:
+        image = read(path, series=options.series, select=options.select, volume=options.volume)
+    except UnsupportedFormatError as no_image:
+        try:
+            return _facts_of_labels(read_labels(path))
+        except SamaritanError:  # no labels either: the first error says more
+            raise no_image from None
+    return _facts_of_image(image)
+
+
+def _facts_of_labels(labels: LabelMap) -> dict[str, Any]:
+    from samaritan.cli._report import grid_report
+
+    return {**grid_report(labels.geometry), "labels": [labels.name(value) for value in labels.labels]}
+
+
+def _facts_of_image(image: Image) -> dict[str, Any]:
     from samaritan.cli._report import grid_report
 
     return {

@@ -12,7 +12,7 @@ from samaritan.cli._errors import Debug, UsageError
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Encoding, Json, Select, Series, Volume
 from samaritan.cli._order import given
-from samaritan.cli._parse import choice, size_in_bytes
+from samaritan.cli._parse import choice, encoding, size_in_bytes
 from samaritan.cli._progress import progress_bar
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def segment(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="OUT", help="Mask file; its ending says which format.")
     ] = None,
-    encoding: Encoding = None,
+    type_: Encoding = None,
     overlay: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Draw the result into a picture.")] = None,
     series: Series = None,
     select: Select = None,
@@ -88,7 +88,7 @@ def segment(
         device=device,
         max_memory=size_in_bytes(max_memory) if max_memory else None,
         output=output,
-        encoding=encoding,
+        encoding=encoding(type_),
         overlay=overlay,
         series=choice(series),
         select=choice(select),
