@@ -275,3 +275,10 @@ heavy = {{"SimpleITK", "nibabel", "pydicom", "highdicom", "tifffile", "torch"}} 
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def test_an_encoding_that_the_format_has_not_is_refused(tmp_path):
+    labels = LabelMap(np.ones((2, 2, 2), np.uint8), Geometry.from_spacing((2, 2, 2)))
+    with pytest.raises(WriteError, match="nifti has one way"):
+        write(labels, tmp_path / "out.nii.gz", encoding="binary")
+    assert not list(tmp_path.iterdir())

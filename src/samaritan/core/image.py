@@ -156,7 +156,7 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
-        array = array.view(np.uint8) if array.dtype == np.bool_ else array
+        array = array.astype(np.uint8) if array.dtype == np.bool_ else array  # some libraries hold 255 for true
         if array.dtype.kind not in "ui" or (array.dtype.kind == "i" and array.size and array.min() < 0):
             raise ImageError(got=f"{array.dtype} labels", wanted="whole numbers from 0 up")
         if array.shape != self.geometry.shape:

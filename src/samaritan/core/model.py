@@ -63,6 +63,14 @@ class ModelCard:
             raise UnknownNameError.of(unknown[0], kind="prompt kind", known=KINDS)
         object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
 
+    def require_plane(self, image: Image) -> None:
+        """Raise ``ImageError`` unless ``image`` is one plane with the channels that a 2D model wants."""
+        if not image.is_2d or len(image.channels) != self.channels:
+            raise ImageError(
+                got=f"an image of {len(image.channels)} channels and shape {image.shape}",
+                wanted=f"one plane of {self.channels} channels",
+            )
+
     def require_prompts(self, prompts: Prompts) -> None:
         """Raise ``UnsupportedPromptError`` if there is no prompt, or one of a kind that the model does not take."""
         unsupported = sorted(prompts.kinds - self.prompts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,6 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=".samaritan-", dir=path.parent) as folder:
             staged = Path(folder) / path.name
             yield staged
+            _flush(Path(folder))
             _publish(staged, path)
     except SamaritanError:
         raise
@@ -53,6 +55,13 @@ def write_error(path: Path, error: OSError) -> WriteError:
     """Return the ``WriteError`` for ``path`` that says in words what the system said."""
     reason, fix = _REASONS.get(error.errno or 0, (error.strerror or str(error), ""))
     return WriteError(got=f"cannot write {path}: {reason}", fix=fix)
+
+
+def _flush(folder: Path) -> None:
+    """Bring what was written to the disk itself, lest a power cut leave a name without content."""
+    for entry in folder.iterdir():
+        with entry.open("r+b") as file:
+            os.fsync(file.fileno())
 
 
 def _publish(staged: Path, path: Path) -> None:

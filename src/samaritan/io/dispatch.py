@@ -137,7 +137,10 @@ def write(
     origin = Path(source) if source is not None else None
     if origin is not None and path.exists() and origin.exists() and path.samefile(origin):
         raise WriteError(got=f"{path} is the file that was read", fix="Give the output another name")
-    options = WriteOptions(source=origin, encoding=encoding)
+    if encoding is not None and encoding.lower() not in form.encodings:
+        choices = " or ".join(form.encodings) or f"no encoding: {form.name} has one way to write"
+        raise WriteError(got=f"encoding '{encoding}' for {path.name}", wanted=choices)
+    options = WriteOptions(source=origin, encoding=encoding.lower() if encoding else None)
     with atomic_path(path) as staged:
         if isinstance(value, Image) and form.write_image:
             form.write_image(value, staged, options)

@@ -75,6 +75,8 @@ class Format:
     write_image, write_labels
         Write into the given path, whose folder is empty and private to this one call: other files that the format
         needs are written beside it. None where the format cannot be written.
+    encodings
+        What ``WriteOptions.encoding`` may be; empty where there is one way only.
 
     Notes
     -----
@@ -89,6 +91,7 @@ class Format:
     read_labels: Callable[[Path, Geometry | None], LabelMap] | None = None
     write_image: Callable[[Image, Path, WriteOptions], None] | None = None
     write_labels: Callable[[LabelMap, Path, WriteOptions], None] | None = None
+    encodings: tuple[str, ...] = ()
 
     def claims(self, path: Path) -> bool:
         """Whether the name of ``path`` ends like this format's files."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from samaritan.core.errors import ImageError, PromptError
+from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
@@ -84,11 +84,7 @@ class FakeModel:
         ImageError
             If the image is a volume or has another number of channels than the card says.
         """
-        if not image.is_2d or len(image.channels) != self.card.channels:
-            raise ImageError(
-                got=f"an image of {len(image.channels)} channels and shape {image.shape}",
-                wanted=f"one plane of {self.card.channels} channels",
-            )
+        self.card.require_plane(image)
         self.embeds += 1
         return FakeEmbedding(image.array[..., 0].mean(axis=0, dtype=np.float32), image.geometry)
 

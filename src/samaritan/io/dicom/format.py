@@ -34,4 +34,5 @@ DICOM = Format(
     read=lazy("samaritan.io.dicom.image:read"),
     read_labels=lazy("samaritan.io.dicom.labels:read_labels"),
     write_labels=lazy("samaritan.io.dicom.seg_write:write_labels"),
+    encodings=("binary", "labelmap"),
 )

@@ -157,5 +157,6 @@ def _crossings(polygon: Floats, height: int) -> tuple[Floats, NDArray[np.int64]]
     counts = np.clip(np.ceil(high[:, 1]), 0, height).astype(np.int64) - first
     edge = np.repeat(np.arange(len(polygon)), counts)
     line = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[edge]
-    slope = (high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1])
-    return low[edge, 0] + (line - low[edge, 1]) * slope, line
+    # The part of the edge below the line is at most 1, however flat the edge; a slope could overflow.
+    below = (line - low[edge, 1]) / (high[edge, 1] - low[edge, 1])
+    return low[edge, 0] + below * (high[edge, 0] - low[edge, 0]), line

@@ -96,9 +96,7 @@ def _building(source: Path) -> Iterator[None]:
 
 def _encoding(values: Sequence[int], wanted: str | None) -> str:
     numbered = list(values) == list(range(1, len(values) + 1))
-    encoding = wanted.lower() if wanted else "binary" if numbered else "labelmap"
-    if encoding not in _ENCODINGS:
-        raise WriteError(got=f"encoding '{wanted}'", wanted=" or ".join(_ENCODINGS))
+    encoding = wanted or ("binary" if numbered else "labelmap")
     if not values:
         raise WriteError(
             got="a label map without labels", wanted="one label at least in a DICOM SEG", fix="Write a .nii.gz instead"

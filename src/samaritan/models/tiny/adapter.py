@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import CorruptFileError, ImageError
+from samaritan.core.errors import CorruptFileError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
@@ -80,11 +80,7 @@ class TinyModel:
         ImageError
             If the image is a volume, or has another number of channels than the card says.
         """
-        if not image.is_2d or len(image.channels) != self.card.channels:
-            raise ImageError(
-                got=f"an image of {len(image.channels)} channels and shape {image.shape}",
-                wanted=f"one plane of {self.card.channels} channels",
-            )
+        self.card.require_plane(image)
         frame = self._letterbox(image.geometry).image_to_frame(image.array)
         features = self._encoder.run({"image": frame[None]})
         # Rounded to half precision here and not in ``pack``, so that an embedding from the cache gives the same masks.
