@@ -23,6 +23,7 @@ from samaritan.core.errors import (
 )
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import LabelMap
+from samaritan.io import write
 from samaritan.io.dicom.codes import _ANATOMY, concept_of
 from samaritan.io.dicom.image import read
 from samaritan.io.dicom.labels import read_labels
@@ -143,7 +144,7 @@ def test_values_with_gaps_become_a_label_map(series, tmp_path):
     with pytest.raises(WriteError, match="encoding='labelmap'"):
         write_labels(gaps, tmp_path / "no.dcm", WriteOptions(source=folder, encoding="binary"))
     with pytest.raises(WriteError, match="binary or labelmap"):
-        write_labels(labels, tmp_path / "no.dcm", WriteOptions(source=folder, encoding="jpeg"))
+        write(labels, tmp_path / "no.dcm", source=folder, encoding="jpeg")
 
 
 def test_a_seg_needs_its_series(series, tmp_path):
