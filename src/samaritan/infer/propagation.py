@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samaritan.infer.shapes import Bools, Floats, overlap
+from samaritan.infer.shapes import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Propagation:
     min_score
         Predicted IoU, relative to that of the slice where it started, below which a slice is not believed.
     min_overlap
-        Intersection over union with the neighbour below which it is another object.
+        Part of the smaller of the two masks that lies in the other, below which it is another object.
     max_growth
         Area relative to the neighbour above which the mask has leaked.
     max_shrinkage
@@ -45,9 +45,9 @@ class Propagation:
     grow_px: int = 2
     min_pixels: int = 4
     min_score: float = 0.5
-    min_overlap: float = 0.2
+    min_overlap: float = 0.3
     max_growth: float = 2.0
-    max_shrinkage: float = 0.2
+    max_shrinkage: float = 0.1
     max_departure: float = 3.0
     min_agreement: float = 0.5
 
@@ -87,13 +87,13 @@ def has_left(now: Slice, neighbour: Slice, origin: Slice, *, intensity_span: flo
 
     ``intensity_span`` is the length of the range of intensities.
     """
-    smaller, larger = now.area / max(neighbour.area, 1), max(now.area - _LEEWAY_PX, 0) / max(neighbour.area, 1)
+    common = np.count_nonzero(now.mask & neighbour.mask)
     departure = abs(now.mean - origin.mean) / max(origin.spread, _FLOOR * intensity_span)
-    return (
+    return bool(
         now.area < rule.min_pixels
         or now.score < rule.min_score * origin.score
-        or smaller < rule.max_shrinkage
-        or larger > rule.max_growth
-        or overlap(now.mask, neighbour.mask) < rule.min_overlap
+        or now.area < rule.max_shrinkage * neighbour.area
+        or now.area > rule.max_growth * neighbour.area + _LEEWAY_PX
+        or common < rule.min_overlap * min(now.area, neighbour.area)
         or departure > rule.max_departure
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cc3d
 import edt
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -15,6 +15,7 @@ Corners = tuple[tuple[int, int], tuple[int, int]]
 # A part this much smaller than the largest is a speck, not worth a click.
 _SPECK = 0.1
 _MAX_PARTS = 3
+_EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
 
 
 def corners(mask: Bools) -> Corners:
@@ -26,17 +27,18 @@ def corners(mask: Bools) -> Corners:
 def deepest_points(mask: Bools) -> list[tuple[int, int]]:
     """Return the pixel farthest from the border in each large part of ``mask`` (a, b), largest part first."""
     (a0, b0), (a1, b1) = corners(mask)
-    part_labels = cc3d.connected_components(np.ascontiguousarray(mask[a0:a1, b0:b1]), connectivity=8)
+    # With a border of background, so that the edge of the crop counts as the object's own. (Not by cc3d: on arrays a
+    # few pixels thin its 8-connected parts come out wrong.)
+    part_labels, _ = ndimage.label(np.pad(mask[a0:a1, b0:b1], 1), structure=_EIGHT_NEIGHBOURS)
     sizes = np.bincount(part_labels.ravel())
     sizes[0] = 0
     largest = np.argsort(-sizes, kind="stable")[:_MAX_PARTS]
-    # With a border of background, so that the edge of the crop counts as the object's own.
-    depth = edt.edt(np.pad(part_labels, 1).astype(np.uint32))[1:-1, 1:-1]
+    depth = edt.edt(part_labels)
     points = []
     for part in largest:
         if sizes[part] > 0 and sizes[part] >= _SPECK * sizes[largest[0]]:
             at = np.unravel_index(np.argmax(np.where(part_labels == part, depth, 0)), depth.shape)
-            points.append((int(at[0]) + a0, int(at[1]) + b0))
+            points.append((int(at[0]) + a0 - 1, int(at[1]) + b0 - 1))
     return points
 
 

@@ -155,12 +155,10 @@ class ObjectSegmenter:
         return self._decode(index, on_plane(self._prompts, self._axis, index))
 
     def _start_in(self, block: tuple[int, int]) -> dict[int, Slice]:
-        """Return the first slice of a box where there is something, or nothing."""
-        for index in _probes(block):
-            found = self._decode_prompted(index)
-            if found.area >= self._rule.min_pixels:
-                return {index: found}
-        return {}
+        """Return the slice of a box where the object shows best, or nothing."""
+        probes = {index: self._decode_prompted(index) for index in _probes(block)}
+        index = max(probes, key=lambda n: probes[n].score if probes[n].area >= self._rule.min_pixels else 0.0)
+        return {index: probes[index]} if probes[index].area >= self._rule.min_pixels else {}
 
     def _follow(self, origin: Slice, indices: range) -> None:
         """Follow the mask away from a start until it leaves the object."""
@@ -168,8 +166,12 @@ class ObjectSegmenter:
         for index in indices:
             if not neighbour.area:
                 return
-            now = self._decode_like(index, neighbour.mask)
-            if has_left(now, neighbour, origin, intensity_span=self._span, rule=self._rule):
+            # The mask as a hint keeps the object's shape, and so fails where that shrinks fast: then without it.
+            for hints in (self._rule.hints, self._rule.hints - {"mask"}):
+                now = self._decode_like(index, neighbour.mask, hints)
+                if not has_left(now, neighbour, origin, intensity_span=self._span, rule=self._rule):
+                    break
+            else:
                 return
             self._keep(index, now)
             neighbour = now
@@ -184,26 +186,26 @@ class ObjectSegmenter:
         for index in range(below + 1, above):
             shape = between(first.mask, last.mask, (index - below) / (above - below))
             if shape.any():
-                now = self._decode_like(index, shape)
-                agreed = overlap(now.mask, shape) >= self._rule.min_agreement
+                now = self._decode_like(index, shape, self._rule.hints)
+                believed = now.score >= self._rule.min_score * min(first.score, last.score)
+                agreed = believed and overlap(now.mask, shape) >= self._rule.min_agreement
                 self._keep(index, now if agreed else replace(now, mask=shape & self._allowed(index)))
 
     # -- one slice ----------------------------------------------------------------------------------------------
 
-    def _decode_like(self, index: int, shape: Bools) -> Slice:
-        """Decode a slice where the object should look much like ``shape`` (a, b)."""
+    def _decode_like(self, index: int, shape: Bools, kinds: frozenset[str]) -> Slice:
+        """Decode a slice where the object should look much like ``shape`` (a, b), said in those ``kinds``."""
         here = on_plane(self._prompts, self._axis, index)
         others = [item for item in here.items if not isinstance(item, Box)]
         taken = {item.voxel for item in others if isinstance(item, Point)}
         clicks = [(a, b, 0) for a, b in deepest_points(shape)]
-        hints: list[Prompt] = [
+        said: list[Prompt] = [
             self._box_around(shape, here),
             MaskPrompt(shape[..., None]),
             *(Point(click) for click in clicks if click not in taken),
         ]
-        wanted = self._embedder.model.card.prompts & self._rule.hints
-        hints = [hint for hint in hints if hint.kind in wanted]
-        return self._decode(index, replace(here, items=(*others, *hints)))
+        wanted = self._embedder.model.card.prompts & kinds
+        return self._decode(index, replace(here, items=(*others, *(item for item in said if item.kind in wanted))))
 
     def _box_around(self, shape: Bools, here: Prompts) -> Box:
         """Return the box around ``shape``, grown, within the plane and within the boxes that lie in it."""

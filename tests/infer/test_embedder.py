@@ -1,0 +1,66 @@
+"""Embeddings: once a plane, in bounded memory, from disk when they are there."""
+
+import numpy as np
+
+from samaritan.infer.cache import EmbeddingCache
+from samaritan.infer.embedder import Embedder
+from samaritan.testing import FakeModel
+from samaritan.testing.phantoms import ct_volume
+
+
+class Heavy(FakeModel):
+    """A fake model with bulky embeddings that say what happened to them."""
+
+    def pack(self, embedding):
+        return {**super().pack(embedding), "bulk": np.full(100_000, 1 / 3, np.float32), "scale": np.array([1 / 3])}
+
+    def unpack(self, arrays, geometry):
+        self.unpacked = arrays
+        return super().unpack(arrays, geometry)
+
+
+def test_a_plane_is_encoded_once_and_knows_its_grid():
+    phantom = ct_volume()
+    embedder = Embedder(FakeModel(), phantom.image)
+    first = embedder.embedding(("k", 3))
+    embedder.embedding(("i", 3))
+    again = embedder.embedding(("k", 3))
+    assert embedder.model.embeds == 2
+    assert first.geometry == again.geometry == phantom.image.geometry.plane("k", 3)
+    np.testing.assert_array_equal(first.grey, again.grey)
+    assert set(embedder.stopwatch.seconds) == {"prepare", "embed"}
+
+
+def test_memory_is_bounded():
+    embedder = Embedder(Heavy(), ct_volume().image, max_bytes=500_000)  # two embeddings of 200 kB
+    for index in (0, 1, 2, 1, 0):
+        embedder.embedding(("k", index))
+    assert embedder.held.nbytes <= 500_000
+    assert embedder.model.embeds == 4
+
+
+def test_bulk_is_kept_in_half_precision_and_small_arrays_as_they_are():
+    embedder = Embedder(Heavy(), ct_volume().image)
+    embedder.embedding(("k", 0))
+    assert embedder.held.nbytes < 300_000
+    assert embedder.model.unpacked["bulk"].dtype == np.float32
+    assert embedder.model.unpacked["bulk"][0] == np.float32(np.float16(1 / 3))
+    assert embedder.model.unpacked["scale"][0] == 1 / 3
+
+
+def test_values_beyond_half_precision_stay_finite():
+    model = Heavy()
+    model.pack = lambda embedding: {"grey": np.full((100, 100), 1e6, np.float32)}
+    assert (Embedder(model, ct_volume().image).embedding(("k", 0)).grey == 1e6).all()
+
+
+def test_a_warm_disk_cache_spares_the_encoder_and_changes_nothing(tmp_path):
+    image = ct_volume(noise_hu=30).image
+    cold = Embedder(FakeModel(), image, cache=EmbeddingCache(tmp_path))
+    warm = Embedder(FakeModel(), image, cache=EmbeddingCache(tmp_path))
+    for index in range(5):
+        np.testing.assert_array_equal(cold.embedding(("k", index)).grey, warm.embedding(("k", index)).grey)
+    assert (cold.model.embeds, warm.model.embeds) == (5, 0)
+    other_window = Embedder(FakeModel(), image, window="lung", cache=EmbeddingCache(tmp_path))
+    other_window.embedding(("k", 0))
+    assert other_window.model.embeds == 1
