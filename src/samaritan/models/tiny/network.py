@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
+from samaritan.models.tiny.prompt_maps import ELLIPSE, HAS_BOX, HAS_PREVIOUS
 
 MASKS = 3
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -38,6 +39,9 @@ _STAGES = (
 )
 _STEM_CHANNELS = 32
 _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
+
+# What a box alone says, as logits: the inscribed ellipse, and a leaning towards "object". Chosen on held-out families.
+_BOX_PRIOR_ELLIPSE, _BOX_PRIOR_BIAS = 3.0, 1.0
 
 _WIDTHS = {16: 128, 8: 64, 4: 32, 2: 8}  # channels of the embedding by stride
 
@@ -220,7 +224,7 @@ class Decoder(nn.Module):
         x = self.refine8(functional.relu(self.image8(s8) + self.hint8(hint8) + _double(self.to8(x))))
         x4 = self.refine4(functional.relu(self.image4(s4) + self.hint4(hint4) + _double(self.to4(x))))
         x = functional.relu(self.image2(s2) + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x)))
+        logits = self.mask(functional.relu(self.refine2(x))) + _box_prior(prompt_maps)
         return Masks(logits, self._predict_iou(x4, logits))
 
     def _predict_iou(self, features: Tensor, logits: Tensor) -> Tensor:
@@ -242,6 +246,17 @@ class TinyNetwork(nn.Module):
         super().__init__()
         self.encoder = Encoder()
         self.decoder = Decoder()
+
+
+def _box_prior(prompt_maps: Tensor) -> Tensor:
+    """Logits (n, 1, H / 2, W / 2) of what a box alone says; 0 without one, or once there is a previous mask.
+
+    A tight box's ellipse is right to a Dice of about .8 on any kind of image: the network need only learn where an
+    image departs from it, and falls back on it where it is unsure.
+    """
+    first = 1.0 - prompt_maps[:, HAS_PREVIOUS, None]
+    prior = _BOX_PRIOR_ELLIPSE * prompt_maps[:, ELLIPSE, None] + _BOX_PRIOR_BIAS * prompt_maps[:, HAS_BOX, None]
+    return functional.interpolate(prior * first, scale_factor=2.0, mode="bilinear")
 
 
 def _double(x: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ FRAME_UNIT_PX = 128.0
 LOGIT_SCALE = 4.0
 MAX_SCRIBBLE_CELLS = 96
 
-_POSITIVE, _NEGATIVE, _NEAR_POSITIVE, _NEAR_NEGATIVE, _BOX, _HAS_BOX = range(6)
-_FRAME_X, _FRAME_Y, _ELLIPSE, _FRAME_SIZE, _PREVIOUS, _HAS_PREVIOUS = range(6, 12)
+_POSITIVE, _NEGATIVE, _NEAR_POSITIVE, _NEAR_NEGATIVE, _BOX, HAS_BOX = range(6)
+_FRAME_X, _FRAME_Y, ELLIPSE, _FRAME_SIZE, _PREVIOUS, HAS_PREVIOUS = range(6, 12)
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ def render(
     if box is not None:
         frame = np.asarray(box, np.float64).reshape(4)
         maps[_BOX] = box_coverage(frame, (rows, columns))
-        maps[_HAS_BOX] = 1.0
+        maps[HAS_BOX] = 1.0
     if frame is not None:
         _draw_frame(maps, frame, is_box=box is not None)
     if previous is not None:
         maps[_PREVIOUS] = _block_mean(np.tanh(np.asarray(previous, np.float32) / LOGIT_SCALE), (rows, columns))
-        maps[_HAS_PREVIOUS] = 1.0
+        maps[HAS_PREVIOUS] = 1.0
     return maps
 
 
@@ -189,7 +189,7 @@ def _draw_frame(maps: Floats, frame: NDArray[np.float64], *, is_box: bool) -> No
     maps[_FRAME_X] = np.clip(u, -1, 1)[None, :]
     maps[_FRAME_Y] = np.clip(v, -1, 1)[:, None]
     if is_box:
-        maps[_ELLIPSE] = np.clip(1.0 - 4.0 * (u[None, :] ** 2 + v[:, None] ** 2), -1, 1)
+        maps[ELLIPSE] = np.clip(1.0 - 4.0 * (u[None, :] ** 2 + v[:, None] ** 2), -1, 1)
     maps[_FRAME_SIZE] = np.log2(np.sqrt(sides[0] * sides[1]) / FRAME_UNIT_PX) / 4
 
 
