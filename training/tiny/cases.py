@@ -32,7 +32,7 @@ FAMILIES = {
     "dsb2018": "dsb2018",
     "stardist2d": "dsb2018",
 }
-VALIDATION_FAMILIES = frozenset({"brisc2025", "carotid", "drishti", "glomeruli"})
+VALIDATION_FAMILIES = frozenset({"brisc2025", "carotid", "drishti"})
 LABELS_ONLY = "synthseg_labels_only"  # brain label maps without images, for synthesis
 
 LONGEST_SIDE = 640  # of a cached view, in pixels
