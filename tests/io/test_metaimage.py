@@ -101,6 +101,21 @@ def test_a_header_may_not_reach_outside_its_folder(tmp_path):
         read(save(folder / "a.mhd", b"", ElementDataFile="LIST"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["ElementDataFile : ../secret.raw = x", "ElementDataFile\0 = ../secret.raw", "X\rElementDataFile = ../secret.raw"],
+)
+def test_a_line_that_itk_parses_otherwise_opens_no_other_file(tmp_path, line):
+    for name in ("secret.raw", "secret.raw = x"):
+        (tmp_path / name).write_bytes(b"S" * VALUES.nbytes)
+    folder = tmp_path / "case"
+    folder.mkdir()
+    path = save(folder / "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"ElementDataFile", line.encode() + b"\nElementDataFile", 1))
+    with pytest.raises(ReadError, match=r"outside its folder|control characters"):
+        read(path)
+
+
 def test_frames_and_channels(tmp_path):
     frames = [SimpleITK.GetImageFromArray((VALUES + n).T) for n in range(3)]
     SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / "a.mha"))

@@ -123,8 +123,9 @@ def test_a_header_may_not_reach_outside_its_folder(tmp_path):
         read(save(folder / "a.nhdr", b"", data_file="link.raw"))
     with pytest.raises(ReadError, match="does not exist"):
         read(save(folder / "a.nhdr", b"", data_file="gone.raw"))
-    with pytest.raises(UnsupportedFormatError, match="one file a slice"):
-        read(save(folder / "a.nhdr", b"", data_file="slice%02d.raw 1 2 1"))
+    for name in ("slice%02d.raw 1 2 1", "LIST 3 :=\n../secret.raw\n\nvoxels that are not read"):
+        with pytest.raises(UnsupportedFormatError, match="one file a slice"):
+            read(save(folder / "a.nhdr", b"", data_file=name))
     (folder / "data.raw").write_bytes(VALUES.T.tobytes())
     np.testing.assert_array_equal(read(save(folder / "a.nhdr", b"", data_file="data.raw")).array[0], VALUES)
 

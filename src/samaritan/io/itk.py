@@ -139,13 +139,15 @@ def save(array: NDArray[Any], geometry: Geometry, path: Path, *, notes: Notes, k
     for key, value in {_NOTES_KEY: notes.to_json(), **keys}.items():
         image.SetMetaData(key, value)
     writer = SimpleITK.ImageFileWriter()
-    writer.SetFileName(str(path))
+    known = path.with_suffix(path.suffix.lower())  # MetaIO knows no other, and would write under another name
+    writer.SetFileName(str(known))
     writer.SetImageIO(_IMAGE_IO[path.suffix.lower()])
     writer.UseCompressionOn()
     writer.SetCompressionLevel(1)
     try:
         image.SetDirection([float(x) for x in (affine[:3, :3] / spacing).ravel()])
         writer.Execute(image)
+        known.rename(path)
     except RuntimeError as error:
         raise WriteError(
             got=f"cannot write {path.name}: {_last_line(error)}",
@@ -191,6 +193,21 @@ def labels_array(volume: Volume, path: Path) -> NDArray[Any]:
     if volume.array.shape[0] * volume.array.shape[4] > 1:
         raise ImageError(got=f"{path.name} holds several values a voxel", wanted="one label a voxel")
     return volume.array[0, ..., 0]
+
+
+def header_line(line: bytes, path: Path) -> str:
+    """Return a line of a header as text, without its end.
+
+    Raises
+    ------
+    CorruptFileError
+        If it holds control characters: ITK's parsers stop at some of them, and would then read something else than
+        what was checked here.
+    """
+    text = line.decode("latin-1").rstrip("\r\n")
+    if any(char < " " and char != "\t" for char in text):
+        raise CorruptFileError(got=f"{path.name} has control characters in its header", fix="Repair its header")
+    return text
 
 
 def numbers(text: str) -> list[float]:

@@ -10,6 +10,7 @@ Source: https://itk.org/Wiki/ITK/MetaIO/Documentation
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from samaritan.io.streams import require_room
 _READER = "MetaImageIO"
 _HEADER_BYTES = 1 << 16
 _CHUNK = 1 << 20
+_FIELD = re.compile(r"([^=:]*)[=:](.*)")  # MetaIO ends a key at either sign, whichever comes first
 _BYTES = {
     **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
     **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
@@ -123,10 +125,11 @@ def _fields(path: Path) -> _Fields:
     fields: dict[str, str] = {}
     with path.open("rb") as content:
         for line in iter(lambda: content.readline(_HEADER_BYTES), b""):
-            key, equals, value = line.decode("latin-1").partition("=")
-            if not equals or content.tell() > _HEADER_BYTES:
+            match = _FIELD.match(itk.header_line(line, path))
+            if not match or content.tell() > _HEADER_BYTES:
                 break
-            fields[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile" and value.strip():
+            key, value = match[1].strip(), match[2].strip()
+            fields[key] = value
+            if key == "ElementDataFile" and value:
                 return _Fields(fields, content.tell())
     raise CorruptFileError(got=f"{path.name} has no ElementDataFile in its header", fix="Copy or download it again")

@@ -47,7 +47,7 @@ _TEXT = ("txt", "text", "ascii", "hex")
 _ENCODINGS = ("raw", *_GZIP, *_TEXT)
 _FRAMES = {"list", "time", "none", "point", "???"}
 _VECTOR = re.compile(r"\(([^)]*)\)")
-_FIELD = re.compile(r"^([^:]+): ?(.*)$")
+_FIELD = re.compile(r"^([^:]+):(?!=) ?(.*)$")  # "key:=value" is no field, "field: a:=b" is one
 
 
 def read(path: Path, options: ReadOptions) -> Image:
@@ -148,10 +148,10 @@ def _parse(path: Path) -> _Header:
     fields: dict[str, str] = {}
     with path.open("rb") as content:
         for line in iter(lambda: content.readline(_HEADER_BYTES), b""):
-            text = line.decode("latin-1").rstrip("\r\n")
+            text = itk.header_line(line, path)
             if not text or content.tell() > _HEADER_BYTES:
                 break
             match = _FIELD.match(text)
-            if match and ":=" not in text and not text.startswith("#"):
+            if match and not text.startswith("#"):
                 fields[match[1].strip().lower()] = match[2].strip()
         return _Header(fields, content.tell())
