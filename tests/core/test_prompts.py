@@ -128,6 +128,7 @@ def test_json_gives_the_same_prompts_back():
         {"kind": "scribble", "voxels": [[1, 2]]},
         {"kind": "mask", "runs": [1, 2]},
         {"kind": "mask", "runs": [-1, 6001]},
+        {"kind": "mask", "runs": [2**62] * 4 + [6000]},  # in 64 bits their sum is 6000
         {"kind": "text", "text": 3},
         {"kind": "point", "index": [1, 2, 3], "positive": "no"},
     ],

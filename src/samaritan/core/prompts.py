@@ -6,6 +6,7 @@ All are in voxel indices (i, j, k) of one geometry, voxel centres at whole numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -334,7 +335,9 @@ def _runs(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def _from_runs(runs: Iterable[int], shape: Shape) -> NDArray[np.bool_]:
-    lengths = np.asarray(list(runs), dtype=np.int64)
-    if (lengths < 0).any() or lengths.sum() != np.prod(shape):
-        raise PromptError(got=f"mask runs over {lengths.sum()} voxels", wanted=f"{int(np.prod(shape))} ({shape})")
+    numbers = list(runs)
+    total = sum(numbers)  # in Python's integers: a sum that wraps around would make numpy write beyond its memory
+    if any(n < 0 for n in numbers) or total != math.prod(shape):
+        raise PromptError(got=f"mask runs over {total} voxels", wanted=f"{math.prod(shape)} ({shape})")
+    lengths = np.asarray(numbers, dtype=np.int64)
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(shape)
