@@ -247,6 +247,7 @@ def test_the_order_in_memory_does_not_change_the_image(session, phantom):
         lambda d: d.update(version=99),
         lambda d: d.update(position=7),
         lambda d: d.update(position="one"),
+        lambda d: d.update(position=1.0),
         lambda d: d.update(axis="x"),
         lambda d: d.update(window=[1, 2, 3]),
         lambda d: d["actions"].append({"do": "dance"}),
@@ -263,7 +264,7 @@ def test_text_that_is_no_session_is_a_named_error(session, change):
         Session.from_json(json.dumps(entries), session.model, session.image)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "3", '{"format": "other", "version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "3", '{"format": "other", "version": 1}', "[" * 100_000])
 def test_other_text_is_a_named_error(session, text):
     with pytest.raises(SessionError):
         Session.from_json(text, session.model, session.image)

@@ -66,7 +66,7 @@ class Notes:
         """
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets within brackets, deeper than notes ever go
             return None
         if not isinstance(content, dict) or _KEY not in content:
             return None

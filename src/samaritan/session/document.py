@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,10 +79,11 @@ def read(text: str, image: Image, card: ModelCard) -> Saved:
             )
         _require_same(entries, image, card)
         actions = tuple(_action_from_dict(entry, image.geometry) for entry in entries["actions"])
-        return Saved(History(actions, entries["position"]), _window(entries["window"]), _axis(entries["axis"]))
+        position = operator.index(entries["position"])
+        return Saved(History(actions, position), _window(entries["window"]), _axis(entries["axis"]))
     except SamaritanError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # whatever shape the JSON has
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:  # whatever shape the JSON has
         raise SessionError(
             got=f"text that is no session ({type(error).__name__}: {error})", wanted="what Session.to_json returned"
         ) from error
