@@ -282,3 +282,22 @@ def test_an_encoding_that_the_format_has_not_is_refused(tmp_path):
     with pytest.raises(WriteError, match="nifti has one way"):
         write(labels, tmp_path / "out.nii.gz", encoding="binary")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["A.IMG", "A.HDR", "A.NII", "A.NII.GZ", "A.MHA", "A.MHD", "A.NRRD", "A.NHDR"])
+def test_names_in_capitals(tmp_path, name):
+    labels = LabelMap(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), Geometry.from_spacing((2, 3, 4)), {5: "liver"})
+    back = read_labels(write(labels, tmp_path / name))
+    np.testing.assert_array_equal(back.array, labels.array)
+    assert back.names == labels.names
+
+
+@pytest.mark.parametrize(("source", "target"), [("ct.img", "ct.hdr"), ("ct.hdr", "ct.img")])
+def test_the_other_file_of_the_source_s_pair_is_no_output(tmp_path, source, target):
+    image = Image(np.arange(24, dtype=np.int16).reshape(1, 2, 3, 4), Geometry.from_spacing((2, 3, 4)))
+    write(image, tmp_path / source)
+    before = (tmp_path / "ct.img").read_bytes()
+    labels = LabelMap(np.ones((2, 3, 4), np.uint8), image.geometry)
+    with pytest.raises(WriteError, match="was read"):
+        write(labels, tmp_path / target, source=tmp_path / source)
+    assert (tmp_path / "ct.img").read_bytes() == before

@@ -6,7 +6,7 @@ import re
 import struct
 from pathlib import Path
 
-from samaritan.io.format import Format, lazy
+from samaritan.io.format import Format, lazy, partner
 from samaritan.io.streams import head as head_of
 
 _METAIMAGE = re.compile(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=")
@@ -17,8 +17,8 @@ _MGH_TYPES = (0, 1, 3, 4, 10)
 
 def is_nifti(path: Path, head: bytes) -> bool:
     """Tell a NIfTI-1 or -2 file, single or pair, from its magic; of a pair, the .img has it in its header file."""
-    if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():
-        head = head_of(path.with_suffix(".hdr"), 352)
+    if path.suffix.lower() == ".img" and partner(path, ".hdr").is_file():
+        head = head_of(partner(path, ".hdr"), 352)
     return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
 
 

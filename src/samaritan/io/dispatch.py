@@ -135,8 +135,7 @@ def write(
     path = Path(path)
     form = _format_to_write(path)
     origin = Path(source) if source is not None else None
-    if origin is not None and path.exists() and origin.exists() and path.samefile(origin):
-        raise WriteError(got=f"{path} is the file that was read", fix="Give the output another name")
+    _require_other(path, origin)
     if encoding is not None and encoding.lower() not in form.encodings:
         choices = " or ".join(form.encodings) or f"no encoding: {form.name} has one way to write"
         raise WriteError(got=f"encoding '{encoding}' for {path.name}", wanted=choices)
@@ -149,6 +148,8 @@ def write(
         else:
             what = "images" if isinstance(value, Image) else "label maps"
             raise WriteError(got=f"{what} cannot be written as {path.name}", wanted=_endings(type(value)))
+        for written in staged.parent.iterdir():  # of a pair, the other file may be the source
+            _require_other(path.with_name(written.name), origin)
         verify(value, staged, form)
     return path
 
@@ -192,6 +193,12 @@ def _format_to_write(path: Path) -> Format:
         if form.claims(path) and (form.write_image or form.write_labels):
             return form
     raise WriteError(got=f"no format to write is known by the name {path.name}", wanted=_endings(LabelMap))
+
+
+def _require_other(target: Path, origin: Path | None) -> None:
+    """Raise ``WriteError`` if ``target`` is the file that was read."""
+    if origin is not None and target.exists() and origin.exists() and target.samefile(origin):
+        raise WriteError(got=f"{target} is the file that was read", fix="Give the output another name")
 
 
 def _endings(kind: type[Image | LabelMap]) -> str:

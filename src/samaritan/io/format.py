@@ -98,6 +98,11 @@ class Format:
         return path.name.lower().endswith(self.suffixes)
 
 
+def partner(path: Path, suffix: str) -> Path:
+    """Return the other file of a pair; ``suffix`` becomes capital where that of ``path`` is (``A.IMG``, ``A.HDR``)."""
+    return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
+
+
 def lazy(target: str) -> Callable[..., Any]:
     """Return a function that stands for ``"package.module:function"`` and imports it when first called."""
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from samaritan.core.errors import CorruptFileError, GeometryError, UnsupportedFormatError, WriteError
 from samaritan.core.geometry import Geometry, Shape, Unit
 from samaritan.core.image import RGB, Image, LabelMap
-from samaritan.io.format import ReadOptions, WriteOptions
+from samaritan.io.format import ReadOptions, WriteOptions, partner
 from samaritan.io.frames import as_labels, channel_names, choose_frame, drop_alpha, label_type, pick_channel
 from samaritan.io.notes import Notes
 from samaritan.io.streams import create_content, open_content, read_array, require_room, write_slabs
@@ -110,7 +110,7 @@ def write_labels(labels: LabelMap, path: Path, _options: WriteOptions) -> None:
 
 
 def _read_header(path: Path) -> _Header:
-    header_path = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
+    header_path = partner(path, ".hdr") if path.suffix.lower() == ".img" else path
     header, is_pair = _parse_header(header_path)
     dim = [int(n) for n in header["dim"]]
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
@@ -158,7 +158,7 @@ def _parse_header(path: Path) -> tuple[Any, bool]:
 
 
 def _data_path(path: Path) -> Path:
-    data = path.with_suffix(".img")
+    data = partner(path, ".img")
     if not data.is_file():
         raise CorruptFileError(got=f"{path.name} without its voxels", wanted=f"{data.name} beside it")
     return data
@@ -306,7 +306,7 @@ def _write(header: Any, slabs: Iterator[NDArray[Any]], path: Path, notes: Notes)
     except HeaderDataError as error:  # pragma: no cover  # both kinds hold the same fields
         raise WriteError(got=f"cannot write {path.name} as a pair ({error})") from error
     split.extensions = header.extensions
-    with create_content(path.with_suffix(".hdr")) as content:
+    with create_content(partner(path, ".hdr")) as content:
         split.write_to(content)
-    with create_content(path.with_suffix(".img")) as content:
+    with create_content(partner(path, ".img")) as content:
         write_slabs(content, slabs)
