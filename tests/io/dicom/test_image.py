@@ -124,6 +124,11 @@ def test_rescale_keeps_whole_numbers_whole(series, tmp_path, tags, dtype, expect
     assert image.array[0, 0, 0, 0] == expected
 
 
+def test_a_rescale_beyond_all_numbers_is_named(series, tmp_path):
+    with pytest.raises(CorruptFileError, match="rescales by"):
+        load(series(tags={"RescaleIntercept": "1e400"}).write(tmp_path / "ct"))
+
+
 def test_a_slope_of_each_slice_is_its_own(series, tmp_path):
     def edit(k, data):
         data.RescaleSlope = 1 + k

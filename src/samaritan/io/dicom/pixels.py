@@ -47,7 +47,13 @@ class Rescale:
 
 
 def rescale_of(item: Slice) -> Rescale:
-    """Return the modality transform of a slice: from its functional groups, or its header."""
+    """Return the modality transform of a slice: from its functional groups, or its header.
+
+    Raises
+    ------
+    CorruptFileError
+        If it is not finite.
+    """
     places = places_of(item)
     data = item.header.data
     if data.get("ModalityLUTSequence"):
@@ -57,8 +63,16 @@ def rescale_of(item: Slice) -> Rescale:
     if slope is None:
         slope = data.get("DoseGridScaling")
     intercept = group_value(places, sequence, "RescaleIntercept")
-    with tolerant(item.header.member.name):
-        return Rescale(float(slope if slope is not None else 1) or 1.0, float(intercept or 0))
+    name = item.header.member.name
+    with tolerant(name):
+        rescale = Rescale(float(slope if slope is not None else 1) or 1.0, float(intercept or 0))
+    if not np.isfinite([rescale.slope, rescale.intercept]).all():
+        raise CorruptFileError(
+            got=f"{name} rescales by {rescale.slope} and {rescale.intercept}",
+            wanted="finite numbers",
+            fix="Repair its RescaleSlope and RescaleIntercept, or export it again",
+        )
+    return rescale
 
 
 def places_of(item: Slice) -> list[Dataset]:
