@@ -101,6 +101,13 @@ def test_logits_of_a_half_plane_cross_zero_at_its_edge(plane, axis, stride):
     assert crossing(profile, 0) + 0.5 == pytest.approx(0.4 * plane[axis], abs=0.02)
 
 
+def test_what_lies_on_padding_does_not_reach_into_the_image():
+    letterbox = Letterbox.fit((1000, 599), side=512, multiple=32)  # content 307 rows: 76.75 cells of four
+    logits = np.full((1, 80, 128), -20, np.float32)
+    logits[:, :77] = 3
+    np.testing.assert_allclose(letterbox.logits_from_frame(logits), 3, rtol=1e-6)
+
+
 def test_i_is_the_column_and_j_the_row():
     letterbox = Letterbox.fit((8, 4), side=8, multiple=8)
     array = np.zeros((1, 8, 4, 1), np.uint8)

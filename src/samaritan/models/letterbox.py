@@ -14,6 +14,7 @@ it has afterwards, so that edges meet edges and nothing is off by a fraction of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -104,8 +105,10 @@ class Letterbox:
     def logits_from_frame(self, logits: Floats) -> Floats:
         """Bring logits over the whole frame, (m, rows, columns) at any resolution, onto the plane: (m, i, j, 1)."""
         rows, columns = logits.shape[1:]
-        content = (self.content[0] * columns / self.frame[0], self.content[1] * rows / self.frame[1])
-        resized = [_resize(mask, self.plane, box=(0.0, 0.0, *content)) for mask in logits]
+        width, height = self.content[0] * columns / self.frame[0], self.content[1] * rows / self.frame[1]
+        # Without what lies on padding alone: interpolation would drag it over the image's right and lower border.
+        on_image = logits[:, : math.ceil(height), : math.ceil(width)]
+        resized = [_resize(mask, self.plane, box=(0.0, 0.0, width, height)) for mask in on_image]
         return np.stack([mask.T for mask in resized])[..., None]
 
 
