@@ -153,6 +153,17 @@ def test_gaps_between_prompted_slices_are_filled_even_where_nothing_shows():
     assert mask[..., 6:9].any(axis=(0, 1)).all()
 
 
+def test_a_bulge_between_two_prompted_slices_is_found():
+    truth = tube([(20, 20)] * 24, 14 * np.sqrt(1 - np.linspace(-0.95, 0.95, 24) ** 2))
+    assert dice(truth, run(volume_of(truth.astype(int), [30, 200]), Point((20, 20, 0)), Point((20, 20, 23)))) > 0.97
+
+
+def test_nothing_is_filled_in_between_two_boxes():
+    truth = tube([(20, 20)] * 12, [8] * 12)
+    mask = run(volume_of(truth.astype(int), [30, 200]), Box((9, 9, 1), (32, 32, 4)), Box((9, 9, 8), (32, 32, 11)))
+    assert np.flatnonzero(mask.any(axis=(0, 1))).tolist() == [1, 2, 3, 8, 9, 10]
+
+
 def test_a_click_alone_stops_at_lost_slices():
     truth = tube([(20, 20)] * 16, [8] * 16)
     truth[..., 6:9] = False

@@ -49,7 +49,7 @@ class Propagation:
     max_growth: float = 2.0
     max_shrinkage: float = 0.1
     max_departure: float = 3.0
-    min_agreement: float = 0.5
+    min_agreement: float = 0.3
 
 
 DEFAULT_PROPAGATION = Propagation()

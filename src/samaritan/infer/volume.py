@@ -3,8 +3,9 @@
 1. Every slice with a positive prompt of its own (a point, scribble, lasso, a box one slice thick, a mask) is decoded
    from it: a *prompted* slice. What it shows is final. A box over several slices that has no prompted slice starts in
    its middle, from its cross-section.
-2. Between two prompted slices the shape is interpolated, and the model decodes each slice from that shape; where it
-   disagrees, the shape itself is taken.
+2. A gap between two prompted slices is filled from both ends in turn: the shape of the next slice is interpolated
+   between the two that are nearest so far, and the model decodes the slice from that shape; where it disagrees, the
+   shape itself is taken.
 3. Beyond the outermost prompted slices the mask is followed from neighbour to neighbour, until it leaves the object
    (``Propagation``), the box, or the image.
 
@@ -96,6 +97,16 @@ def _probes(block: tuple[int, int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(first + int(fraction * (last - first)) for fraction in _PROBES))
 
 
+def _inwards(below: int, above: int) -> Iterator[int]:
+    """Yield the slices between two, alternately the lowest and the highest that are left."""
+    low, high = below + 1, above - 1
+    while low <= high:
+        yield low
+        if low < high:
+            yield high
+        low, high = low + 1, high - 1
+
+
 def _touched(item: Prompt, axis: Axis, here: range, prompts: Prompts) -> Iterator[int]:
     alone = replace(prompts, items=(item,))
     return (index for index in here if on_plane(alone, axis, index))
@@ -140,8 +151,7 @@ class ObjectSegmenter:
             starts |= self._start_in(block)
         for index, found in starts.items():
             self._keep(index, found)
-        found_at = sorted(index for index, found in starts.items() if found.area)
-        if not found_at:
+        if not starts:
             return
         for below, above in pairwise(sorted(starts)):
             self._bridge(below, starts[below], above, starts[above])
@@ -177,19 +187,32 @@ class ObjectSegmenter:
             neighbour = now
 
     def _bridge(self, below: int, first: Slice, above: int, last: Slice) -> None:
-        """Fill the gap between two starts: from the interpolated shape if they overlap, else from both sides."""
+        """Fill the gap between two starts: by interpolated shapes if they overlap, else by following each."""
         if not (first.area and last.area and between(first.mask, last.mask, 0.5).any()):
             middle = (below + above + 1) // 2
             self._follow(first, range(below + 1, middle if last.area else above))
             self._follow(last, range(above - 1, middle - 1 if first.area else below, -1))
             return
-        for index in range(below + 1, above):
-            shape = between(first.mask, last.mask, (index - below) / (above - below))
-            if shape.any():
-                now = self._decode_like(index, shape, self._rule.hints)
-                believed = now.score >= self._rule.min_score * min(first.score, last.score)
-                agreed = believed and overlap(now.mask, shape) >= self._rule.min_agreement
-                self._keep(index, now if agreed else replace(now, mask=shape & self._allowed(index)))
+        min_score = self._rule.min_score * min(first.score, last.score)
+        for index in _inwards(below, above):
+            fraction = (index - below) / (above - below)
+            found = self._decode_between(index, between(first.mask, last.mask, fraction), min_score)
+            if not found.area:
+                return
+            self._keep(index, found)
+            # The next shape lies between what was found: from the far ends a bulge in the middle would be missed.
+            if index == below + 1:
+                below, first = index, found
+            else:
+                above, last = index, found
+
+    def _decode_between(self, index: int, shape: Bools, min_score: float) -> Slice:
+        """Decode a slice from an interpolated ``shape``, or take the shape itself if the outcome is not believable."""
+        if not shape.any():
+            return Slice(shape, 0.0, 0.0, 0.0)
+        found = self._decode_like(index, shape, self._rule.hints)
+        believed = found.score >= min_score and overlap(found.mask, shape) >= self._rule.min_agreement
+        return found if believed else replace(found, mask=shape & self._allowed(index))
 
     # -- one slice ----------------------------------------------------------------------------------------------
 
@@ -231,15 +254,13 @@ class ObjectSegmenter:
         return Slice.measure(mask, prediction.score, self._grey(index))
 
     def _allowed(self, index: int) -> Bools:
-        """Return the pixels (a, b) of a slice that lie in the boxes over several slices, or all if there are none."""
+        """Return the pixels (a, b) of a slice where boxes over several slices, if there are any, let the object be."""
         shape = self._prompts.geometry.plane(self._axis, index).shape[:2]
-        thick = [
-            box
-            for box in self._prompts.boxes
-            if box.stop[axis_number(self._axis)] - box.start[axis_number(self._axis)] > 1
-        ]
-        boxes = on_plane(replace(self._prompts, items=tuple(thick)), self._axis, index).boxes
-        allowed = np.full(shape, not boxes)
+        normal = axis_number(self._axis)
+        thick = tuple(box for box in self._prompts.boxes if box.stop[normal] - box.start[normal] > 1)
+        boxes = on_plane(replace(self._prompts, items=thick), self._axis, index).boxes
+        # A slice beside all boxes holds what is prompted there, or nothing.
+        allowed = np.full(shape, not thick or (not boxes and index in self.route.prompted))
         for box in boxes:
             allowed[box.start[0] : box.stop[0], box.start[1] : box.stop[1]] = True
         return allowed
