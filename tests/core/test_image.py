@@ -26,11 +26,17 @@ def test_an_image_is_a_read_only_view():
         np.zeros((1, 4, 5, 6), bool),
         np.zeros((1, 4, 5, 6), complex),
         np.zeros((2, 4, 5, 6), np.uint8),
+        np.zeros((1, 4, 5, 6), np.longdouble),
     ],
 )
 def test_an_array_that_is_no_image_is_refused(array):
     with pytest.raises(ImageError):
         Image(array, GRID)
+
+
+def test_an_image_has_a_channel():
+    with pytest.raises(ImageError, match="channel"):
+        Image(np.zeros((0, 4, 5, 6)), GRID, channels=())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -68,6 +74,19 @@ def test_label_map_from_masks_lets_the_first_win():
     assert [labels.name(v) for v in (1, 2, 3)] == ["liver", "spleen", "label 3"]
     np.testing.assert_array_equal(labels.mask(1), first)
     np.testing.assert_array_equal(labels.mask(2), second & ~first)
+
+
+def test_masks_of_numbers_are_masks_and_those_of_another_shape_are_none():
+    labels = LabelMap.from_masks({"liver": np.full(GRID.shape, 255, np.uint8)}, GRID)
+    assert labels.mask(1).all()
+    with pytest.raises(GeometryMismatchError, match="liver"):
+        LabelMap.from_masks({"liver": np.ones((1, 1, 1), bool)}, GRID)
+
+
+@pytest.mark.parametrize("colour", [(256, 0, 0), (-1, 0, 0), (1, 2)])
+def test_a_colour_is_three_bytes(colour):
+    with pytest.raises(ImageError, match="colour"):
+        LabelMap(np.zeros(GRID.shape, np.uint8), GRID, colours={1: colour})
 
 
 @pytest.mark.parametrize("array", [np.full(GRID.shape, -1), np.zeros(GRID.shape, np.float32)])

@@ -34,7 +34,14 @@ def test_other_text_is_no_notes(text):
 
 
 @pytest.mark.parametrize(
-    "content", ["3", '{"labels": 3}', '{"labels": [{"value": "x", "name": "a"}]}', '{"affine": 1}']
+    "content",
+    [
+        "3",
+        '{"labels": 3}',
+        '{"labels": [{"value": 1, "colour": [1, 2, 256]}]}',
+        '{"labels": [{"value": "x", "name": "a"}]}',
+        '{"affine": 1}',
+    ],
 )
 def test_damaged_notes_are_named(content):
     with pytest.raises(CorruptFileError, match="a file"):

@@ -48,8 +48,8 @@ class Image:
     Raises
     ------
     ImageError
-        If the type is not numeric, the array is not four-dimensional, a value is NaN or infinite, or the number of
-        channel names differs from the number of channels.
+        If the type is not numeric or wider than 64 bits, the array is not four-dimensional or has no channel, a value
+        is NaN or infinite, or the number of channel names differs from the number of channels.
     GeometryMismatchError
         If the array's shape is not that of the geometry.
     """
@@ -63,8 +63,11 @@ class Image:
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
-        if array.ndim != 4 or array.dtype.kind not in "uif":
-            raise ImageError(got=f"{array.dtype} array of shape {array.shape}", wanted="numbers of shape (c, i, j, k)")
+        if array.ndim != 4 or not len(array) or array.dtype.kind not in "uif" or array.dtype.itemsize > 8:
+            raise ImageError(
+                got=f"{array.dtype} array of shape {array.shape}",
+                wanted="numbers of at most 64 bits, of shape (c, i, j, k) with one channel at least",
+            )
         if array.shape[1:] != self.geometry.shape:
             raise GeometryMismatchError(got=f"voxels of shape {array.shape[1:]}", wanted=f"{self.geometry.shape}")
         if len(self.channels) != array.shape[0]:
@@ -144,7 +147,7 @@ class LabelMap:
     Raises
     ------
     ImageError
-        If the values are not whole and non-negative, or a name stands for background.
+        If the values are not whole and non-negative, a name stands for background, or a colour is none.
     GeometryMismatchError
         If the array's shape is not that of the geometry.
     """
@@ -163,18 +166,31 @@ class LabelMap:
             raise GeometryMismatchError(got=f"labels of shape {array.shape}", wanted=f"{self.geometry.shape}")
         if any(value < 1 for value in (*self.names, *self.colours)):
             raise ImageError(got=f"names for {sorted(self.names)}", wanted="label values from 1 up (0 is background)")
+        odd = [c for c in self.colours.values() if len(c) != 3 or not all(0 <= part <= 255 for part in c)]
+        if odd:
+            raise ImageError(got=f"colour {odd[0]}", wanted="red, green and blue from 0 to 255")
         object.__setattr__(self, "array", _read_only(array))
         object.__setattr__(self, "names", MappingProxyType({int(v): str(n) for v, n in self.names.items()}))
         object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
 
     @classmethod
     def from_masks(cls, masks: Mapping[str, NDArray[np.bool_]], geometry: Geometry) -> Self:
-        """Return a label map of named masks (i, j, k), numbered from 1 in order; where they overlap, the first wins."""
+        """Return a label map of named masks (i, j, k), numbered from 1 in order; where they overlap, the first wins.
+
+        Raises
+        ------
+        ImageError
+            If there are more than 65535 masks.
+        GeometryMismatchError
+            If a mask is not of the grid's shape.
+        """
         if len(masks) > np.iinfo(np.uint16).max:
             raise ImageError(got=f"{len(masks)} objects", wanted="at most 65535 in one label map")
         array = np.zeros(geometry.shape, np.uint8 if len(masks) < 256 else np.uint16, order="F")
-        for value, mask in enumerate(masks.values(), start=1):
-            array[mask & (array == 0)] = value
+        for value, (name, mask) in enumerate(masks.items(), start=1):
+            if mask.shape != geometry.shape:
+                raise GeometryMismatchError(got=f"mask '{name}' of shape {mask.shape}", wanted=f"{geometry.shape}")
+            array[mask.astype(np.bool_, copy=False) & (array == 0)] = value
         return cls(array, geometry, dict(enumerate(masks, start=1)))
 
     @property

@@ -101,6 +101,9 @@ class Notes:
 
 def _colour(values: list[int]) -> Colour:
     red, green, blue = (int(v) for v in values)
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        msg = f"colour {values}"
+        raise ValueError(msg)
     return (red, green, blue)
 
 

@@ -68,11 +68,15 @@ def _structures(data: Dataset, reference: Geometry, file: str) -> list[_Structur
     for n, roi in enumerate(data.get("StructureSetROISequence") or [], start=1):
         item = drawn.get(int(roi.ROINumber), Dataset())
         shown = item.get("ROIDisplayColor")
-        colour = (int(shown[0]), int(shown[1]), int(shown[2])) if shown is not None and len(shown) == 3 else None
+        colour = (_byte(shown[0]), _byte(shown[1]), _byte(shown[2])) if shown is not None and len(shown) == 3 else None
         closed = [c for c in item.get("ContourSequence") or [] if "CLOSED_PLANAR" in str(c.get("ContourGeometricType"))]
         contours = [_indices(contour, reference, file) for contour in closed]
         structures.append(_Structure(str(roi.get("ROIName") or f"region {n}"), colour, contours))
     return structures
+
+
+def _byte(part: int) -> int:
+    return min(max(int(part), 0), 255)
 
 
 def _indices(contour: Dataset, reference: Geometry, file: str) -> Floats:
