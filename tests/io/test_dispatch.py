@@ -13,6 +13,7 @@ import pytest
 from samaritan.core.errors import (
     CorruptFileError,
     GeometryMismatchError,
+    ImageError,
     ReadError,
     ResourceError,
     SamaritanError,
@@ -282,6 +283,13 @@ def test_an_encoding_that_the_format_has_not_is_refused(tmp_path):
     with pytest.raises(WriteError, match="nifti has one way"):
         write(labels, tmp_path / "out.nii.gz", encoding="binary")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha"])
+def test_a_label_of_more_than_32_bits_is_named(tmp_path, name):
+    with pytest.raises(ImageError, match="4294967296"):
+        write(LabelMap(np.full(GRID.shape, 2**32, np.uint64), GRID), tmp_path / name)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["A.IMG", "A.HDR", "A.NII", "A.NII.GZ", "A.MHA", "A.MHD", "A.NRRD", "A.NHDR"])

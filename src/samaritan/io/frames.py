@@ -103,5 +103,13 @@ def as_labels(array: NDArray[Any], geometry: Geometry, path: Path) -> LabelMap:
 
 
 def label_type(highest: int) -> type[np.unsignedinteger[Any]]:
-    """Return the smallest unsigned type that holds label values up to ``highest``."""
+    """Return the smallest unsigned type that holds label values up to ``highest``.
+
+    Raises
+    ------
+    ImageError
+        If that is more than 32 bits: no format here holds such labels.
+    """
+    if highest >= 2**32:
+        raise ImageError(got=f"label {highest}", wanted=f"at most {2**32 - 1}", fix="Renumber the labels")
     return np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.uint32
