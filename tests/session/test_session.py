@@ -196,6 +196,11 @@ def test_replay_gives_the_same_masks_bit_for_bit(data):
     assert again.to_json() == session.to_json()
 
 
+def test_a_window_of_numpy_s_numbers_is_kept(phantom):
+    session = Session(FakeModel(), phantom.image, window=(np.float32(100), np.float32(50)))
+    assert Session.from_json(session.to_json(), session.model, phantom.image).window == (100.0, 50.0)
+
+
 def test_replay_keeps_what_can_be_redone(session):
     session.add(DISK)
     session.add(ELLIPSE, object="other")

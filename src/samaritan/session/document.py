@@ -53,7 +53,7 @@ def write(history: History, image: Image, card: ModelCard, *, window: Window | s
                 "affine": geometry.affine.tolist(),
                 "unit": geometry.unit,
             },
-            "window": window,
+            "window": window if window is None or isinstance(window, str) else [float(v) for v in window],
             "axis": axis,
             "position": history.position,
             "actions": [_action_to_dict(action, geometry) for action in history.actions],
