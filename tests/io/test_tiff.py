@@ -120,3 +120,13 @@ def test_a_header_that_claims_a_trillion_pixels_takes_no_memory(tmp_path):
             tiff.pages[0].tags[name].overwrite(1 << 20)
     with pytest.raises((ResourceError, CorruptFileError)):
         read(path)
+
+
+def test_a_packed_file_that_claims_gigabytes_takes_no_memory(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((10, 10), np.uint8), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            tiff.pages[0].tags[name].overwrite(50_000)
+    with pytest.raises(CorruptFileError, match="claims"):
+        read(path)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from tifffile import PHOTOMETRIC
+from tifffile import COMPRESSION, PHOTOMETRIC
 
 from samaritan.core.errors import CorruptFileError, ImageError, UnsupportedFormatError
 from samaritan.core.geometry import Geometry
@@ -123,7 +123,9 @@ def _check(series: Any, page: Any, path: Path) -> None:  # noqa: ANN401  # tifff
         if max(ends, default=0) > size:
             raise CorruptFileError(got=f"{path.name} ends before its last pixel", fix="Copy or download it again")
     needed = series.size * series.dtype.itemsize
-    require_room(path, needed=needed, held=needed if page.compression != tifffile.COMPRESSION.NONE else size)
+    # Other ways to pack have no bound that is worth checking: LZW and Zstandard turn kilobytes into gigabytes.
+    held = {COMPRESSION.NONE: size, COMPRESSION.ADOBE_DEFLATE: None, COMPRESSION.DEFLATE: None}
+    require_room(path, needed=needed, held=held.get(page.compression, needed))
 
 
 def _arranged(array: NDArray[Any], axes: str, path: Path) -> NDArray[Any]:
