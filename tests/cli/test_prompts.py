@@ -75,6 +75,12 @@ class TestWorld:
         text = ":".join(",".join(map(repr, corner.tolist())) for corner in (first, second))
         assert objects(VOLUME, ("box", text), world=True)["object"].boxes == (Box(start, stop),)
 
+    def test_a_box_from_centre_to_centre_holds_both_voxels(self):
+        text = ":".join(
+            ",".join(map(repr, corner)) for corner in VOLUME.index_to_world([[2, 3, 4], [5, 6, 7]]).tolist()
+        )
+        assert objects(VOLUME, ("box", text), world=True)["object"].boxes == (Box((2, 3, 4), (6, 7, 8)),)
+
     def test_a_box_across_the_one_plane_of_a_slice_is_cut_to_it(self):
         plane = VOLUME.plane("k", 5)
         low, high = plane.index_to_world([[2, 3, -4], [10, 12, 4]]).tolist()
@@ -170,9 +176,13 @@ class TestFile:
         "document",
         [
             "not json",
+            "[" * 100_000,
             "[1, 2]",
             {"things": []},
             {"objects": [{"label": "a"}]},
+            {"objects": [{"label": 5, "prompts": [{"kind": "point", "index": [1, 2, 3]}]}]},
+            {"objects": [{"label": " ", "prompts": [{"kind": "point", "index": [1, 2, 3]}]}]},
+            {"world": "no", "objects": [{"label": "a", "prompts": [{"kind": "point", "index": [1, 2, 3]}]}]},
             {"objects": [{"prompts": [{"kind": "spell", "index": [1, 2, 3]}]}]},
             {"objects": [{"prompts": [{"kind": "point", "index": "abc"}]}]},
             {"objects": [{"prompts": [{"kind": "point", "file": "a.png"}]}]},

@@ -207,10 +207,13 @@ def _from_option(name: str, text: str, frame: Frame) -> list[Prompt]:
 
 def _collect_file(path: Path, frame: Frame, collected: dict[str, list[Prompt]]) -> None:
     document = _load(path)
-    in_file = Frame(frame.geometry, document.get("world") is True, frame.axis, frame.slice_index)
+    world = document.get("world", False)
+    if not isinstance(world, bool):
+        raise PromptError(got=f'"world": {world!r} in {path}', wanted="true or false")
+    in_file = Frame(frame.geometry, world, frame.axis, frame.slice_index)
     try:
         for thing in document["objects"]:
-            items = collected.setdefault(str(thing.get("label", DEFAULT_LABEL)), [])
+            items = collected.setdefault(_label_in(thing, path), [])
             for entry in thing["prompts"]:
                 items.extend(in_file.entry(entry, path.parent))
     except (KeyError, TypeError, AttributeError) as error:
@@ -220,6 +223,13 @@ def _collect_file(path: Path, frame: Frame, collected: dict[str, list[Prompt]]) 
         ) from error
 
 
+def _label_in(thing: Mapping[str, Any], path: Path) -> str:
+    label = thing.get("label", DEFAULT_LABEL)
+    if not isinstance(label, str) or not label.strip():
+        raise PromptError(got=f'"label": {label!r} in {path}', wanted="a name for the object")
+    return label
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
@@ -227,7 +237,7 @@ def _load(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ReadError(got=f"no file {path}", wanted="a JSON file of prompts") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: brackets within brackets without end
         raise PromptError(got=f"{path} is no JSON: {error}", wanted="a JSON file of prompts") from error
     if not isinstance(document, dict):
         raise PromptError(got=f"{path} holds a {type(document).__name__}", wanted="an object with 'objects'")
