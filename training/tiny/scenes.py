@@ -149,7 +149,7 @@ def _renumber(parts: Array) -> Array:
 def disturb(image: Array, rng: np.random.Generator) -> Array:
     """Random contrast, gamma, inversion, shading, blur, low resolution and noise on (h, w, 3) in [0, 255]."""
     image = image.astype(np.float32)
-    if rng.random() < 0.15:
+    if rng.random() < 0.3:
         image = 255.0 - image
     if rng.random() < 0.5:
         low, high = rng.uniform(-30, 40), rng.uniform(200, 300)
@@ -162,6 +162,9 @@ def disturb(image: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.25:
         image = image * rng.uniform(0.8, 1.2, 3).astype(np.float32) + rng.normal(0, 8, 3).astype(np.float32)
     image = _degrade(image, rng)
+    if rng.random() < 0.2:  # a narrow window: whole organs come out black or white, as the lungs do in soft tissue's
+        low = rng.uniform(0, 140)
+        image = (image - low) * np.float32(255.0 / rng.uniform(60, 255.0 - low))
     return np.clip(image, 0, 255, out=np.ascontiguousarray(image, np.float32))
 
 
