@@ -149,3 +149,11 @@ def test_polygons_that_share_an_edge_share_no_pixel():
         total[window] += mask
     assert total.max() == 1
     assert total.sum() == 9 * 8
+
+
+def test_a_contour_of_very_many_edges_is_filled_part_by_part(monkeypatch):
+    rng = np.random.default_rng(0)
+    polygon = rng.uniform(-1, 21, (300, 2))
+    whole = fill([polygon], (20, 20))[1]
+    monkeypatch.setattr("samaritan.io.dicom.rtstruct._EDGES", 7)
+    np.testing.assert_array_equal(fill([polygon], (20, 20))[1], whole)

@@ -20,6 +20,7 @@ Slab = tuple[int | slice, ...]
 _TAGS = ["StructureSetROISequence", "ROIContourSequence"]
 _OUT_OF_PLANE_VOXELS = 0.1
 _SAME_PLANE_VOXELS = 0.02
+_EDGES = 4096  # of a contour at once: each may cross every line of the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +147,21 @@ def fill(polygons: Sequence[Floats], shape: tuple[int, int]) -> tuple[tuple[slic
     width, height = (int(n) for n in high - low)
     switches = np.zeros((width + 1, height), np.int32)
     for polygon in polygons:
-        crossing, line = _crossings(polygon - low, height)
-        np.add.at(switches, (np.clip(np.ceil(crossing), 0, width).astype(np.int64), line), 1)
+        start, stop = polygon - low, np.roll(polygon, -1, axis=0) - low
+        for at in range(0, len(polygon), _EDGES):
+            crossing, line = _crossings(start[at : at + _EDGES], stop[at : at + _EDGES], height)
+            np.add.at(switches, (np.clip(np.ceil(crossing), 0, width).astype(np.int64), line), 1)
     inside = np.asarray(np.cumsum(switches[:-1], axis=0) % 2 == 1)
     return (slice(low[0], high[0]), slice(low[1], high[1])), inside
 
 
-def _crossings(polygon: Floats, height: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Return where the edges of ``polygon`` (n, 2) cross lines b < ``height``: (m,) places a, (m,) lines b."""
-    start, stop = polygon, np.roll(polygon, -1, axis=0)
+def _crossings(start: Floats, stop: Floats, height: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Return where edges from ``start`` to ``stop`` (n, 2) cross lines b < ``height``: (m,) places a, (m,) lines b."""
     upward = (start[:, 1] <= stop[:, 1])[:, None]
     low, high = np.where(upward, start, stop), np.where(upward, stop, start)
     first = np.clip(np.ceil(low[:, 1]), 0, height).astype(np.int64)
     counts = np.clip(np.ceil(high[:, 1]), 0, height).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(polygon)), counts)
+    edge = np.repeat(np.arange(len(start)), counts)
     line = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[edge]
     # The part of the edge below the line is at most 1, however flat the edge; a slope could overflow.
     below = (line - low[edge, 1]) / (high[edge, 1] - low[edge, 1])
