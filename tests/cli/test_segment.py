@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.cli.helpers import left_behind
 
 from samaritan.core.image import LabelMap
@@ -150,6 +151,14 @@ class TestNoPrompt:
         (line,) = [line for line in done.err.splitlines() if line.startswith("  samaritan segment")]
         assert run(*shlex.split(line)[1:]).code == 0
 
+    def test_the_line_reads_the_image_with_the_options_that_it_needs(self, run, place):
+        pages = [Image.new("L", (40, 30)), *(Image.linear_gradient("L").resize((40, 30)) for _ in range(2))]
+        pages[0].save(place / "pages.tif", save_all=True, append_images=pages[1:])
+        for options in (["--volume"], ["--select", "1"]):
+            done = run("segment", place / "pages.tif", *options)
+            (line,) = [line for line in done.err.splitlines() if line.startswith("  samaritan segment")]
+            assert run(*shlex.split(line)[1:]).code == 0
+
     def test_a_label_alone_is_no_prompt(self, run, photo):
         assert "no prompt" in run("segment", photo[0], "--label", "liver").err
 
@@ -184,7 +193,7 @@ class TestMistakes:
             (["--box", LIVER, "-o", "no/such/folder/out.nii.gz"], 1, "mkdir -p no/such/folder"),
             (["--box", LIVER, "-o", "."], 1, ""),
             (["--box", LIVER, "--overlay", "o.txt"], 1, "picture"),
-            (["--box", LIVER, "-o", "a.png", "--overlay", "a.png"], 2, "a.png"),
+            (["--box", LIVER, "-o", "a.png", "--overlay", "a.png"], 2, "--overlay and -o are both a.png"),
             (["--label", "a", "--label", "b", "--box", LIVER], 2, "--label a"),
             (["--box", LIVER, "-o", "seg.dcm", "--type", "fractional"], 2, "BINARY, LABELMAP"),
             (["--frobnicate"], 2, "--frobnicate"),

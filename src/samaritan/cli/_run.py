@@ -91,7 +91,7 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
     objects = objects_of(job.given, job.prompts, frame)
     if not objects:
-        raise no_prompt(job.image, image)
+        raise no_prompt(job, image)
     with clock("load_model"):
         model = load_model(job.model, device=job.device)
     result = segment(
@@ -114,8 +114,8 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     return _keep(_report(model.card, image, result, clock.seconds, files), objects, files["report"])
 
 
-def no_prompt(path: Path, image: Image) -> UsageError:
-    """Return the error that says which prompts there are, with a line that works for this very image."""
+def no_prompt(job: Job, image: Image) -> UsageError:
+    """Return the error that says which prompts there are, with a line that works for the image of ``job``."""
     import shlex
 
     size = image.shape[: 2 if image.is_2d else 3]
@@ -124,10 +124,13 @@ def no_prompt(path: Path, image: Image) -> UsageError:
     if not image.is_2d:  # one slice: an example should be quick
         start[2], stop[2] = size[2] // 2, size[2] // 2 + 1
     box = ":".join(",".join(map(str, corner)) for corner in (start, stop))
+    chosen = [("--series", job.series), ("--select", job.select)]  # without them the line would not read the image
+    words = [str(word) for option in chosen if option[1] is not None for word in option]
+    line = shlex.join([str(job.image), *words, *(["--volume"] if job.volume else []), "--box", box])
     return UsageError(
         got="nothing to segment: no prompt",
         wanted="one or more of --point, --negative, --box, --lasso, --scribble, --mask, --prompts",
-        fix=f"For example:\n  samaritan segment {shlex.quote(str(path))} --box {box}\n",
+        fix=f"For example:\n  samaritan segment {line}\n",
     )
 
 
@@ -138,7 +141,9 @@ def _require_outputs(job: Job, image: Image) -> Path:
     require_writable(output, inputs=job.inputs)
     if job.overlay is not None:
         require_picture_format(job.overlay)
-        require_writable(job.overlay, inputs=(*job.inputs, output))
+        if job.overlay.resolve() == output.resolve():
+            raise UsageError(got=f"--overlay and -o are both {output}", wanted="two names: a picture and a mask")
+        require_writable(job.overlay, inputs=job.inputs)
     return output
 
 

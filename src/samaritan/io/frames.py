@@ -76,7 +76,7 @@ def choose_frame(count: int, select: str | int | None, path: Path) -> int:
         raise ImageError(
             got=f"{path.name} holds {count} volumes (time points or sequences)",
             wanted="one volume",
-            fix=f"Choose one: samaritan.read(path, select=0), up to {count - 1}",
+            fix=f"Choose one: select=0 (--select 0), up to {count - 1}",
         )
     return 0
 
@@ -97,7 +97,7 @@ def as_labels(array: NDArray[Any], geometry: Geometry, path: Path) -> LabelMap:
         raise ImageError(
             got=f"{path.name} holds {array.dtype} values from {low:g} to {high:g}",
             wanted="labels: whole numbers from 0 up",
-            fix="This looks like an image: open it with samaritan.read",
+            fix="This looks like an image: open it with samaritan.read (without --labels)",
         )
     return LabelMap(array.astype(label_type(int(high)), copy=False), geometry)
 

@@ -173,7 +173,7 @@ def _dtype(header: Any, path: Path) -> tuple[int, np.dtype[Any]]:  # noqa: ANN40
     except (HeaderDataError, KeyError) as error:
         raise CorruptFileError(got=f"{path.name} has voxels of unknown type {code}") from error
     if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise UnsupportedFormatError(got=f"{path.name} holds {dtype} voxels", wanted="integers or floats of 64 bits")
+        raise UnsupportedFormatError(got=f"{path.name} holds {dtype} voxels", wanted="integers or floats up to 64 bits")
     return 1, dtype
 
 

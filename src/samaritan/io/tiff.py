@@ -155,7 +155,7 @@ def _choose_pages(array: NDArray[Any], options: ReadOptions, path: Path) -> NDAr
         raise ImageError(
             got=f"{path.name} holds {count} pages",
             wanted="one picture",
-            fix="Read them as the slices of a volume (volume=True), or choose one (select=0)",
+            fix="Read them as the slices of a volume (volume=True, --volume), or choose one (select=0, --select 0)",
         )
     page = choose_frame(count, options.select if count > 1 else None, path)
     return array[..., page : page + 1]

@@ -240,7 +240,7 @@ def test_echoes_at_one_place_are_chosen_by_name_or_index(series, tmp_path):
 
 def test_a_film_gives_one_frame(tmp_path):
     film = packaged("examples_ybr_color.dcm")
-    with pytest.raises(InconsistentSeriesError, match=r"30 frames without a position.*select=0, up to 29"):
+    with pytest.raises(InconsistentSeriesError, match=r"30 frames.*select=0 \(--select 0\), up to 29"):
         load(film)
     first, last = load(film, select=0), load(film, select="frame 29")
     assert first.shape == (320, 240, 1)

@@ -31,6 +31,6 @@ def read_labels(path: Path, reference: Geometry | None) -> LabelMap:
         raise UnsupportedFormatError(
             got=f"{header.member.name} holds contours (RTSTRUCT), which have no voxels of their own",
             wanted="the grid of the image that they were drawn on",
-            fix="Name it: read_labels(path, reference=samaritan.read(image).geometry)",
+            fix="Name it: read_labels(path, reference=samaritan.read(image).geometry), or --reference IMAGE",
         )
     return read_rtstruct(header, reference)

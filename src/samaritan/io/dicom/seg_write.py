@@ -116,7 +116,7 @@ def _needs_source(source: Path | None, reason: str = "") -> WriteError:
     return WriteError(
         got=f"the source {source} cannot be used: {reason}" if source else "a DICOM SEG without a source",
         wanted="the DICOM series that a SEG belongs to",
-        fix="Name it (source=FOLDER); an image that is not DICOM has none: write .nii.gz instead",
+        fix="Name it (source=FOLDER, --reference FOLDER); an image that is not DICOM has none: write .nii.gz instead",
     )
 
 

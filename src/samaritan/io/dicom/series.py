@@ -70,7 +70,7 @@ def find_series(path: Path) -> list[Series]:
     if not groups:
         found = ", ".join(sorted({describe_class(header.data) for header in headers}))
         labels = any(header.is_labels for header in headers)
-        fix = "It holds labels: open it with samaritan.read_labels" if labels else ""
+        fix = "It holds labels: open it with samaritan.read_labels (--labels, --reference)" if labels else ""
         raise UnsupportedFormatError(got=f"{path} has no image: it holds {found}", wanted="a DICOM image", fix=fix)
 
     def place(key: tuple[str, bool]) -> tuple[int, str, bool]:
@@ -169,7 +169,7 @@ def _choose_picture(slices: list[Slice], select: str | int | None, path: Path) -
         raise InconsistentSeriesError(
             got=f"{path} holds {len(slices)} frames without a position: a film or separate pictures, not a volume",
             wanted="one of them",
-            fix=f"Choose one: select=0, up to {len(slices) - 1}",
+            fix=f"Choose one: select=0 (--select 0), up to {len(slices) - 1}",
         )
     return slices[choose([f"frame {n}" for n in range(len(slices))], select or 0, path)]
 
@@ -185,7 +185,7 @@ def _choose_repeat(slices: list[Slice], select: str | int | None, series: Series
             raise InconsistentSeriesError(
                 got=f"series {series.number} holds {len(sets)} volumes at one place: {', '.join(names[:_LISTED])}",
                 wanted="one of them",
-                fix=f"Choose one by index or name: select=0, up to {len(sets) - 1}, or select='{names[0]}'",
+                fix=f"Choose one by index or name: select=0 (--select 0), up to {len(sets) - 1}, or '{names[0]}'",
             )
         return sets[list(sets)[choose(names, select, path)]]
     _, along = sort_slices(slices)
