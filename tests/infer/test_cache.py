@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from samaritan.core.image import Image
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import RGB, Image
 from samaritan.infer import cache as cache_module
 from samaritan.infer.cache import EmbeddingCache, content_key, default_root
 from samaritan.testing import FakeModel
@@ -197,3 +198,12 @@ def test_the_key_is_of_content_not_of_place_or_memory_order():
     assert content_key(Image(repeated, image.geometry, ("a", "b", "c")), card) == content_key(
         Image(repeated, image.geometry, ("r", "g", "b")), card
     )
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_the_key_is_of_every_channel(channel):
+    array = np.zeros((3, 4, 5, 1), np.float32)
+    other = array.copy()
+    other[channel, 1, 2, 0] = 1
+    keys = {content_key(Image(a, Geometry.picture(4, 5), RGB), FakeModel().card) for a in (array, other)}
+    assert len(keys) == 2

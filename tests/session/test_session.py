@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samaritan.core.errors import GeometryMismatchError, PromptError, PromptOutsideImageError, SessionError
+from samaritan.core.errors import (
+    GeometryMismatchError,
+    PromptError,
+    PromptOutsideImageError,
+    SessionError,
+    UnsupportedPromptError,
+)
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import ModelCard
-from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Scribble
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Scribble, Text
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.session import Session
 from samaritan.testing import FakeModel, fake_model
@@ -280,3 +286,11 @@ def test_a_session_tells_nothing_about_where_the_image_came_from(phantom):
     session = Session(FakeModel(), image)
     session.add(DISK)
     assert "DOE" not in session.to_json()
+
+
+@pytest.mark.parametrize("image", [picture().image, ct_volume().image], ids=["picture", "volume"])
+def test_a_kind_that_the_model_does_not_take_is_refused_when_added(image):
+    session = Session(FakeModel(), image)
+    with pytest.raises(UnsupportedPromptError, match="text"):
+        session.add(Text("liver"))
+    assert session.objects == ()

@@ -9,7 +9,7 @@ from samaritan.core.errors import SessionError
 from samaritan.core.geometry import Axis
 from samaritan.core.image import Image, LabelMap, Window
 from samaritan.core.model import Model, Prediction
-from samaritan.core.prompts import Prompt, Prompts
+from samaritan.core.prompts import Prompt, Prompts, Text
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.embedder import Embedder
 from samaritan.infer.lru import ByteLRU
@@ -82,6 +82,8 @@ class Session:
         choose_axis(prompts, self.axis)
         if self.image.is_2d:
             self.model.card.require_prompts(translate(prompts, self.model.card))
+        elif isinstance(prompt, Text):  # all other kinds can be said in others, slice by slice
+            self.model.card.require_prompts(Prompts(self.image.geometry, (prompt,)))
         self.history = self.history.do(Action(object, prompt))
 
     def undo(self) -> None:
