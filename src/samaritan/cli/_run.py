@@ -137,8 +137,8 @@ def no_prompt(job: Job, image: Image) -> UsageError:
 def _require_outputs(job: Job, image: Image) -> Path:
     """Return the mask file of ``job``, once it is sure that nothing stands against writing there."""
     output = job.output or default_output(job.image, image)
-    require_label_format(output)
     require_writable(output, inputs=job.inputs)
+    require_label_format(output)
     if job.overlay is not None:
         require_picture_format(job.overlay)
         if job.overlay.resolve() == output.resolve():
