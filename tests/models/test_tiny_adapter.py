@@ -79,8 +79,14 @@ def test_a_previous_prediction_matters(model, phantom, embedding):
 
 def test_a_packed_embedding_is_small_and_exact(model, embedding, phantom):
     packed = model.pack(embedding)
-    assert {array.dtype for array in packed.values()} == {np.dtype(np.float16)}
-    assert 2 * sum(array.nbytes for array in packed.values()) == embedding.nbytes
+    assert {name: array.dtype.name for name, array in packed.items()} == {
+        "plane": "uint8",
+        "s16": "float16",
+        "s8": "float16",
+        "s4": "float16",
+        "s2": "float16",
+    }
+    assert 2 * sum(array.nbytes for array in packed.values()) == embedding.nbytes + packed["plane"].nbytes
     unpacked = model.unpack(packed, phantom.image.geometry)
     for name, array in embedding.features.items():
         np.testing.assert_array_equal(array, unpacked.features[name])

@@ -16,6 +16,8 @@ Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
 SCENE_SHARE, REPAINT_SHARE = 0.18, 0.08
+ZOOM = (1.15, 2.4)  # side of a crop around one object, over the longer side of the object
+ZOOM_SHARE = 0.65
 MIN_VISIBLE_PX = 20
 
 
@@ -77,9 +79,11 @@ def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     centre = np.array([(columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2])
     kind, long_side = rng.random(), max(height, width)
-    if kind < 0.45:
+    if kind < ZOOM_SHARE:
+        scale = size / (extent * np.exp(rng.uniform(*np.log(ZOOM))))
+    elif kind < 0.8:
         scale = INFERENCE_SIDE * rng.uniform(0.75, 1.25) / long_side
-    elif kind < 0.75:
+    elif kind < 0.92:
         scale = np.exp(rng.uniform(np.log(192), np.log(640))) / long_side
     else:
         scale = size * rng.uniform(0.8, 1.05) / long_side

@@ -73,6 +73,6 @@ def require_writable(output: Path, *, inputs: tuple[Path, ...]) -> None:
         raise WriteError(got=f"{output} is a folder", wanted="the name of a file", fix=f"-o {output / 'mask.nii.gz'}")
     folder = output.parent
     if not folder.is_dir():
-        raise WriteError(got=f"cannot write {output}: there is no folder {folder}", fix=f"Make it first: mkdir -p {folder}")
+        raise WriteError(got=f"cannot write {output}: no folder {folder}", fix=f"Make it first: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteError(got=f"cannot write {output}: no permission for {folder}", fix="Write to a folder that you own")

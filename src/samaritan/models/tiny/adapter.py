@@ -19,25 +19,33 @@ from samaritan.models.card import read_card
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.onnx import OnnxGraph
 from samaritan.models.tiny import prompts as tiny_prompts
+from samaritan.models.tiny.zoom import Zoom
 
 Floats = NDArray[np.float32]
 
 # What the exported graphs call the features of an image, and their stride in pixels of the frame.
 _STRIDES = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
+_PLANE = "plane"
+_RGB = 3
+_ZOOM_SIDE = 256  # pixels of the frame in which a window around an object is seen
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TinyEmbedding:
-    """Features of one plane at four strides, ``features[name]`` of (1, channels, rows, columns) float32."""
+    """Features of a whole plane at four strides, and the plane itself, to look closer at a part of it.
+
+    ``features[name]`` is (1, channels, rows, columns) float32; ``plane`` is (c, i, j, 1) uint8, one channel if grey.
+    """
 
     features: Mapping[str, Floats]
+    plane: NDArray[np.uint8]
     geometry: Geometry
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return sum(array.nbytes for array in self.features.values())
+        return self.plane.nbytes + sum(array.nbytes for array in self.features.values())
 
 
 class TinyModel:
@@ -81,16 +89,17 @@ class TinyModel:
             If the image is a volume, or has another number of channels than the card says.
         """
         self.card.require_plane(image)
-        frame = self._letterbox(image.geometry).image_to_frame(image.array)
-        features = self._encoder.run({"image": frame[None]})
+        features = self._encode(self._letterbox(image.geometry), image.array)
         # Rounded to half precision here and not in ``pack``, so that an embedding from the cache gives the same masks.
-        rounded = {name: features[name].astype(np.float16).astype(np.float32) for name in _STRIDES}
-        return TinyEmbedding(rounded, image.geometry)
+        rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in features.items()}
+        different = image.array[:1] if image.array.strides[0] == 0 else image.array
+        return TinyEmbedding(rounded, np.rint(different).astype(np.uint8), image.geometry)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return masks for one object; see ``Model.decode``.
 
-        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one.
+        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. What is
+        boxed, outlined or masked is looked at closely: encoded and decoded from a window around it.
 
         Raises
         ------
@@ -99,19 +108,25 @@ class TinyModel:
         """
         require_same_grid(embedding, prompts, previous)
         self.card.require_prompts(prompts)
-        letterbox = self._letterbox(embedding.geometry)
-        maps = tiny_prompts.maps(prompts, previous, letterbox)
-        masks = self._decoder.run({**cast("TinyEmbedding", embedding).features, "prompt_maps": maps[None]})
-        scores = np.clip(masks["iou"][0], 0, 1)
-        chosen = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
-        logits = letterbox.logits_from_frame(masks["logits"][0, chosen])
-        logits = tiny_prompts.keep_within_lasso(logits, prompts)
-        return Prediction(logits, scores[chosen], embedding.geometry)
+        known = cast("TinyEmbedding", embedding)
+        shape = known.geometry.shape[:2]
+        box = tiny_prompts.box_of(prompts, shape)
+        if box is None:
+            logits, scores = self._decode(known.features, self._letterbox(known.geometry), prompts, previous)
+        else:
+            zoom = Zoom.around(box, prompts)
+            letterbox = Letterbox.fit((zoom.side, zoom.side), side=_ZOOM_SIDE, multiple=_MULTIPLE)
+            inside = zoom.prompts(prompts)
+            before = _cropped(previous, zoom, inside.geometry)
+            features = self._encode(letterbox, zoom.crop(known.plane, fill=0.0))
+            logits, scores = self._decode(features, letterbox, inside, before)
+            logits = zoom.paste(logits, shape, fill=tiny_prompts.PADDING)
+        return Prediction(tiny_prompts.keep_within_lasso(logits, prompts), scores, known.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
-        """Return the features in half precision, which holds them exactly."""
-        features = cast("TinyEmbedding", embedding).features
-        return {name: array[0].astype(np.float16) for name, array in features.items()}
+        """Return the plane, and the features in half precision, which holds them exactly."""
+        known = cast("TinyEmbedding", embedding)
+        return {_PLANE: known.plane, **{name: array[0].astype(np.float16) for name, array in known.features.items()}}
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]], geometry: Geometry) -> TinyEmbedding:
         """Return the embedding that ``pack`` took apart.
@@ -122,14 +137,38 @@ class TinyModel:
             If the arrays are not those of an image on ``geometry``.
         """
         columns, rows = self._letterbox(geometry).frame
-        wanted = {name: (rows // stride, columns // stride) for name, stride in _STRIDES.items()}
+        wanted = {_PLANE: geometry.shape, **{name: (rows // s, columns // s) for name, s in _STRIDES.items()}}
         found = {name: array.shape[1:] for name, array in arrays.items()}
-        if found != wanted:
+        if found != wanted or arrays[_PLANE].dtype != np.uint8:
             raise CorruptFileError(got=f"an embedding of shapes {found}", wanted=f"{wanted}")
-        return TinyEmbedding({name: arrays[name][None].astype(np.float32) for name in _STRIDES}, geometry)
+        features = {name: arrays[name][None].astype(np.float32) for name in _STRIDES}
+        return TinyEmbedding(features, arrays[_PLANE], geometry)
+
+    def _encode(self, letterbox: Letterbox, array: NDArray[Any]) -> dict[str, Floats]:
+        """Return the features of a plane or window, (c, i, j, 1) with one or three channels."""
+        frame = letterbox.image_to_frame(array)
+        rgb = np.broadcast_to(frame, (_RGB, *frame.shape[1:]))
+        features = self._encoder.run({"image": np.ascontiguousarray(rgb)[None]})
+        return {name: features[name] for name in _STRIDES}
+
+    def _decode(
+        self, features: Mapping[str, Floats], letterbox: Letterbox, prompts: Prompts, previous: Prediction | None
+    ) -> tuple[Floats, Floats]:
+        """Return logits (m, i, j, 1) and scores (m,) of a plane or window, best first."""
+        maps = tiny_prompts.maps(prompts, previous, letterbox)
+        masks = self._decoder.run({**features, "prompt_maps": maps[None]})
+        scores = np.clip(masks["iou"][0], 0, 1)
+        chosen = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
+        return letterbox.logits_from_frame(masks["logits"][0, chosen]), scores[chosen]
 
     def _letterbox(self, geometry: Geometry) -> Letterbox:
         return Letterbox.fit(geometry.shape[:2], side=max(self.card.native_shape), multiple=_MULTIPLE)
+
+
+def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Prediction | None:
+    if previous is None:
+        return None
+    return Prediction(zoom.crop(previous.logits[:1], fill=tiny_prompts.PADDING), previous.scores[:1], geometry)
 
 
 def _is_ambiguous(prompts: Prompts, previous: Prediction | None) -> bool:

@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 _SURE = 8.0  # logit that a mask drawn by a person stands for
-_PADDING = -16.0  # logit of the previous mask where the frame holds no image
+PADDING = -16.0  # logit of the previous mask where the frame holds no image
 
 
 def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) -> Floats:
@@ -38,7 +38,7 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     drawn = _drawn_area(prompts, letterbox.plane)
     strokes = _strokes(prompts, letterbox)
     points = prompts.points
-    box = _box(prompts, letterbox.plane)
+    box = box_of(prompts, letterbox.plane)
     anything = previous is not None or drawn is not None or strokes.positive is not None or box is not None
     if not anything and not any(point.positive for point in points):
         raise PromptError(
@@ -53,7 +53,7 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
         positive=np.array([p.positive for p in points]) if points else None,
         box=letterbox.to_frame(box - 0.5).astype(np.float32).ravel() if box is not None else None,
         scribbles=strokes,
-        previous=letterbox.image_to_frame(logits, fill=_PADDING)[0] if logits is not None else None,
+        previous=letterbox.image_to_frame(logits, fill=PADDING)[0] if logits is not None else None,
     )
 
 
@@ -99,7 +99,7 @@ def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
     return Scribbles(positive, negative)
 
 
-def _box(prompts: Prompts, plane: tuple[int, int]) -> NDArray[np.float64] | None:
+def box_of(prompts: Prompts, plane: tuple[int, int]) -> NDArray[np.float64] | None:
     """Return ((i0, j0), (i1, j1)), half-open, around all boxes and positive lassos; for a lone mask, around it."""
     corners = [(box.start[:2], box.stop[:2]) for box in prompts.of(Box)]
     areas = [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]

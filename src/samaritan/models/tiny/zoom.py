@@ -1,0 +1,100 @@
+"""The part of a plane around a boxed object, as a small plane of its own: small objects are seen large.
+
+An object with a box is decoded from a square window around it, whatever its size in the plane, so that the network
+sees every object at about the same scale. A window has its own indices: what is at ``start`` of the plane is at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from samaritan.core.geometry import Geometry
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble
+
+Floats = NDArray[np.float32]
+
+_SIDE_OVER_BOX = 1.7  # of the window, over the longer side of the box
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """A square window of ``side`` pixels, from ``start`` (i, j) of the plane; it may reach beyond the plane."""
+
+    start: tuple[int, int]
+    side: int
+
+    @classmethod
+    def around(cls, box: NDArray[np.float64], prompts: Prompts) -> Zoom:
+        """Return the window around ``box``, ((i0, j0), (i1, j1)) half-open, that holds all ``prompts`` as well."""
+        centre = box.mean(axis=0)
+        half = _SIDE_OVER_BOX / 2 * float((box[1] - box[0]).max())
+        for corner in _corners(prompts):
+            half = max(half, float(np.abs(corner - centre).max()) + 1)
+        side = int(np.ceil(2 * half))
+        i, j = np.floor(centre - side / 2).astype(int)
+        return cls((int(i), int(j)), side)
+
+    def crop(self, array: NDArray[np.generic], *, fill: float) -> Floats:
+        """Return the window of (c, i, j, 1) as (c, side, side, 1) float32; ``fill`` where there is no plane."""
+        out = np.full((array.shape[0], self.side, self.side, 1), fill, np.float32)
+        inside, there = self._overlap(array.shape[1:3])
+        out[(slice(None), *inside)] = array[(slice(None), *there)]
+        return out
+
+    def paste(self, window: Floats, shape: tuple[int, int], *, fill: float) -> Floats:
+        """Return (c, side, side, 1) at its place in a plane of ``shape``, (c, i, j, 1), and ``fill`` around it."""
+        out = np.full((window.shape[0], *shape, 1), fill, np.float32)
+        inside, there = self._overlap(shape)
+        out[(slice(None), *there)] = window[(slice(None), *inside)]
+        return out
+
+    def prompts(self, prompts: Prompts) -> Prompts:
+        """Return the prompts in the window's own indices."""
+        return Prompts(Geometry.picture(self.side, self.side), tuple(self._move(item) for item in prompts.items))
+
+    def _move(self, item: Prompt) -> Prompt:
+        offset = np.array((*self.start, 0))
+        if isinstance(item, Point):
+            i, j, k = item.index - offset
+            return replace(item, index=(float(i), float(j), float(k)))
+        if isinstance(item, Box):
+            (i0, j0, k0), (i1, j1, k1) = item.start - offset, item.stop - offset
+            return Box((int(i0), int(j0), int(k0)), (int(i1), int(j1), int(k1)))
+        if isinstance(item, Scribble):
+            return replace(item, voxels=item.voxels - offset)
+        if isinstance(item, Lasso):
+            return replace(item, vertices=item.vertices - offset)
+        if isinstance(item, MaskPrompt):
+            return MaskPrompt(self.crop(item.mask[None], fill=0.0)[0] > 0)
+        return item
+
+    def _overlap(self, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return the pixels that window and plane have in common, as slices of the one and of the other."""
+        spans = [(max(0, a), min(n, a + self.side), a) for a, n in zip(self.start, shape, strict=False)]
+        (a0, a1, a), (b0, b1, b) = spans
+        return (slice(a0 - a, a1 - a), slice(b0 - b, b1 - b)), (slice(a0, a1), slice(b0, b1))
+
+
+def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:
+    """Yield positions (n, 2), in edge coordinates, between which each prompt lies."""
+    for item in prompts.items:
+        places: ArrayLike
+        match item:
+            case Point(index=index):
+                places = [index]
+            case Box(start=start, stop=stop):
+                places = [start, [n - 1 for n in stop]]
+            case Scribble(voxels=voxels):
+                places = voxels
+            case Lasso(vertices=vertices):
+                places = vertices
+            case MaskPrompt(mask=mask):
+                places = np.argwhere(mask)
+            case _:
+                continue
+        indices = np.asarray(places, np.float64)[:, :2]
+        yield np.stack([indices.min(axis=0), indices.max(axis=0) + 1])
