@@ -41,7 +41,7 @@ _STEM_CHANNELS = 32
 _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
 
 # What a box alone says, as logits: the inscribed ellipse, and a leaning towards "object". Chosen on held-out families.
-_BOX_PRIOR_ELLIPSE, _BOX_PRIOR_BIAS = 3.0, 1.0
+_BOX_PRIOR_ELLIPSE, _BOX_PRIOR_BIAS = 8.0, 2.0
 
 _WIDTHS = {16: 128, 8: 64, 4: 32, 2: 8}  # channels of the embedding by stride
 
