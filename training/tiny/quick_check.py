@@ -19,7 +19,12 @@ from torch.nn import functional
 from training.tiny.cases import View, load_views, split
 from training.tiny.prompts import Simulated, deepest, tight_box
 
+from samaritan.core.geometry import Geometry
+from samaritan.core.prompts import Box, Prompts
+from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.network import TinyNetwork
+from samaritan.models.tiny.prompts import PADDING, maps
+from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Array = NDArray[Any]
 
@@ -39,17 +44,30 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
         embedding = network.encoder(pixels)
         for mask in masks:
-            by_box, by_click = Simulated(box=tight_box(mask)), Simulated()
-            by_click.click(deepest(mask)[1], positive=True)
-            maps = np.stack([p.maps((SIDE, SIDE)) for p in (by_box, by_click)])
-            logits, quality = network.decoder(embedding, torch.from_numpy(maps))
-            chosen = torch.stack([logits[0, 0], logits[1, int(quality[1].argmax())]])
-            full = functional.interpolate(chosen[:, None], scale_factor=2.0, mode="bilinear")[:, 0].numpy() > 0
-            for name, predicted in zip(scores, (*full, ellipse_in(by_box.box, SIDE)), strict=True):
+            box, click = tight_box(mask), Simulated()
+            click.click(deepest(mask)[1], positive=True)
+            logits, quality = network.decoder(embedding, torch.from_numpy(click.maps((SIDE, SIDE))[None]))
+            chosen = logits[:, int(quality[0].argmax()), None]
+            clicked = functional.interpolate(chosen, scale_factor=2.0, mode="bilinear")[0, 0].numpy() > 0
+            found = (segment_box(network, image, box), clicked, ellipse_in(box, SIDE))
+            for name, predicted in zip(scores, found, strict=True):
                 scores[name].setdefault(view.family, []).append(dice(mask, predicted))
     result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
     result |= {f"box {family}": float(np.mean(values)) for family, values in scores["box"].items()}
     return {name: round(value, 4) for name, value in result.items()}
+
+
+def segment_box(network: TinyNetwork, image: Array, box: Array) -> Array:
+    """Mask (SIDE, SIDE) from a tight box (x0, y0, x1, y1), seen in a window around it as at inference."""
+    x0, y0, x1, y1 = (int(v) for v in box)
+    prompts = Prompts(Geometry.picture(SIDE, SIDE), (Box((x0, y0, 0), (x1, y1, 1)),))
+    zoom = Zoom.around(np.array([[x0, y0], [x1, y1]], float), prompts)
+    frame = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=FRAME_SIDE)
+    pixels = frame.image_to_frame(zoom.crop(image.transpose(2, 1, 0)[..., None], fill=0.0))
+    features = network.encoder(torch.from_numpy(pixels[None]))
+    logits, _ = network.decoder(features, torch.from_numpy(maps(zoom.prompts(prompts), None, frame)[None]))
+    window = frame.logits_from_frame(logits[0, :1].numpy())
+    return np.asarray(zoom.paste(window, (SIDE, SIDE), fill=PADDING)[0, ..., 0].T > 0)
 
 
 def letterbox(view: View) -> tuple[Array, list[Array]]:
@@ -67,9 +85,8 @@ def letterbox(view: View) -> tuple[Array, list[Array]]:
     return image, sorted((m for m in masks if m.any()), key=lambda m: -int(m.sum()))[:MAX_OBJECTS]
 
 
-def ellipse_in(box: Array | None, side: int) -> Array:
+def ellipse_in(box: Array, side: int) -> Array:
     """Boolean (side, side) mask of the ellipse inscribed in a box: what costs nothing to predict."""
-    assert box is not None
     y, x = np.mgrid[0:side, 0:side] + 0.5
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     return np.asarray(((x - centre[0]) / half[0]) ** 2 + ((y - centre[1]) / half[1]) ** 2 <= 1)

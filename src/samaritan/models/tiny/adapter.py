@@ -19,7 +19,7 @@ from samaritan.models.card import read_card
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.onnx import OnnxGraph
 from samaritan.models.tiny import prompts as tiny_prompts
-from samaritan.models.tiny.zoom import Zoom
+from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +27,6 @@ Floats = NDArray[np.float32]
 _STRIDES = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
 _PLANE = "plane"
 _RGB = 3
-_ZOOM_SIDE = 256  # pixels of the frame in which a window around an object is seen
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 
 
@@ -115,7 +114,7 @@ class TinyModel:
             logits, scores = self._decode(known.features, self._letterbox(known.geometry), prompts, previous)
         else:
             zoom = Zoom.around(box, prompts)
-            letterbox = Letterbox.fit((zoom.side, zoom.side), side=_ZOOM_SIDE, multiple=_MULTIPLE)
+            letterbox = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=_MULTIPLE)
             inside = zoom.prompts(prompts)
             before = _cropped(previous, zoom, inside.geometry)
             features = self._encode(letterbox, zoom.crop(known.plane, fill=0.0))

@@ -17,6 +17,7 @@ from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompt
 
 Floats = NDArray[np.float32]
 
+FRAME_SIDE = 256  # pixels at which the network sees a window
 _SIDE_OVER_BOX = 1.7  # of the window, over the longer side of the box
 
 
