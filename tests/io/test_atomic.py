@@ -74,3 +74,24 @@ def test_a_folder_that_is_missing_or_a_file_or_the_target_itself(tmp_path):
     ):
         with pytest.raises(WriteError, match=words), atomic_path(path):
             pytest.fail("the block must not run")
+
+
+def test_data_of_another_header_is_not_replaced(tmp_path):
+    (tmp_path / "b.zraw").write_text("the voxels of a.mhd")
+
+    def write_pair():
+        with atomic_path(tmp_path / "b.mhd") as staged:
+            staged.write_text("header")
+            staged.with_suffix(".zraw").write_text("new")
+
+    with pytest.raises(WriteError, match="may be the data of another file"):
+        write_pair()
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("b.zraw", "the voxels of a.mhd")]
+
+
+def test_content_is_on_the_disk_before_its_name(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("os.fsync", lambda _: flushed.append((tmp_path / "a").exists()))
+    with atomic_path(tmp_path / "a") as staged:
+        staged.write_text("content")
+    assert flushed == [False]

@@ -242,9 +242,9 @@ def _require_inside(item: Prompt, geometry: Geometry) -> None:
         if item.mask.shape != geometry.shape:
             raise GeometryMismatchError(got=f"mask prompt of shape {item.mask.shape}", wanted=f"{geometry.shape}")
         return
-    inside = geometry.contains(_extremes(item))
+    inside = geometry.contains(extremes(item))
     if not inside.all():
-        where = tuple(float(v) for v in _extremes(item)[~inside][0])
+        where = tuple(float(v) for v in extremes(item)[~inside][0])
         size = geometry.shape[: 2 if geometry.is_2d else 3]
         raise PromptOutsideImageError(
             got=f"a {item.kind} at {where}, outside the image",
@@ -253,7 +253,7 @@ def _require_inside(item: Prompt, geometry: Geometry) -> None:
         )
 
 
-def _extremes(item: Prompt) -> NDArray[np.float64]:
+def extremes(item: Prompt) -> NDArray[np.float64]:
     """Return the voxel indices (n, 3) that must lie within the image for the whole prompt to do so."""
     match item:
         case Point(index=index):

@@ -29,8 +29,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path of the same name to write to; move it to ``path`` if the block succeeds.
 
     The path given lies in an empty, private folder beside ``path`` (so on the same file system). Whatever else the
-    block writes into that folder is moved too, the main file last, and files that were there before are replaced; if a
-    move fails, those already made are undone. On any failure, Ctrl-C included, nothing remains.
+    block writes into that folder is moved too, the main file last, and files that were there before are replaced,
+    unless they may belong to another file; if a move fails, those already made are undone. On any failure, Ctrl-C
+    included, nothing remains.
 
     Raises
     ------
@@ -64,6 +65,16 @@ def _flush(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
+def _require_ours(companion: Path, path: Path) -> None:
+    """Raise ``WriteError`` if an existing ``companion`` may hold the data of another header than ``path``."""
+    if not path.exists() and not companion.name.startswith(path.name):
+        raise WriteError(
+            got=f"{companion.name} is there already, without {path.name}: it may be the data of another file",
+            wanted=f"no {companion.name} beside a new {path.name}",
+            fix="Choose another name",
+        )
+
+
 def _publish(staged: Path, path: Path) -> None:
     """Move all that lies beside ``staged`` beside ``path``; undo everything if one move fails."""
     others = sorted(entry for entry in staged.parent.iterdir() if entry != staged)
@@ -71,6 +82,7 @@ def _publish(staged: Path, path: Path) -> None:
         for entry in others:
             target = path.parent / entry.name
             if target.exists():
+                _require_ours(target, path)
                 old = staged.parent / f"{entry.name}.old"
                 target.rename(old)
                 undo.callback(old.rename, target)

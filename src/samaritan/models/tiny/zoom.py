@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from samaritan.core.geometry import Geometry
-from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, extremes
 
 Floats = NDArray[np.float32]
 
@@ -83,19 +83,8 @@ class Zoom:
 def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:
     """Yield positions (n, 2), in edge coordinates, between which each prompt lies."""
     for item in prompts.items:
-        places: ArrayLike
-        match item:
-            case Point(index=index):
-                places = [index]
-            case Box(start=start, stop=stop):
-                places = [start, [n - 1 for n in stop]]
-            case Scribble(voxels=voxels):
-                places = voxels
-            case Lasso(vertices=vertices):
-                places = vertices
-            case MaskPrompt(mask=mask):
-                places = np.argwhere(mask)
-            case _:
-                continue
-        indices = np.asarray(places, np.float64)[:, :2]
+        places = np.argwhere(item.mask) if isinstance(item, MaskPrompt) else extremes(item)
+        if not len(places):
+            continue
+        indices = places[:, :2].astype(np.float64)
         yield np.stack([indices.min(axis=0), indices.max(axis=0) + 1])
