@@ -12,6 +12,7 @@
     ├ MissingExtraError(ImportError)
     ├ WeightsError                ─ ChecksumError, UnsafeCheckpointError, CheckpointMismatchError,
     │                               LicenceNotAcceptedError
+    ├ TrainingError
     ├ ResourceError               ─ OutOfMemoryBudgetError
     └ SessionError                ─ SessionExpiredError, ServerBusyError
 
@@ -190,6 +191,12 @@ class LicenceNotAcceptedError(WeightsError):
     code = "licence_not_accepted"
 
 
+class TrainingError(SamaritanError):
+    """Training that cannot go on: a loss that is not finite, nothing to train, a batch that cannot be made."""
+
+    code = "training"
+
+
 class ResourceError(SamaritanError):
     """Not enough of something: memory, disk, time."""
 
@@ -240,6 +247,7 @@ STATUS: dict[str, Status] = {
     "unknown_name": Status(2, 404),
     "missing_extra": Status(1, 501),
     "licence_not_accepted": Status(1, 403),
+    "training": Status(1, 422),
     "resource": Status(1, 503),
     "session": Status(1, 409),
     "session_expired": Status(1, 410),
