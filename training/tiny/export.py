@@ -1,9 +1,10 @@
-"""Export a run's averaged weights as the two ONNX graphs that ship.
+"""Export a run's averaged weights: two ONNX graphs, to run, and one safetensors file, to train on.
 
 `python -m training.tiny.export --checkpoint runs/tiny/checkpoint.pt --out src/samaritan/models/tiny/weights`
 
-Large weights are stored as float16 and cast to float32 when the graph is loaded (ONNX Runtime folds the casts), which
-halves the files; the arithmetic stays float32. The export fails unless ONNX Runtime and PyTorch agree.
+Large weights are stored as float16 and computed with as float32 (ONNX Runtime folds the casts when it loads a graph),
+which halves the files. The graphs have their batch norms folded; the safetensors file has them, for further training.
+The export fails unless the graphs and the safetensors file, both read back, give the same masks.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from training.tiny.prompts import Simulated
 
-from samaritan.models.tiny.network import Decoder, Embedding, TinyNetwork
+from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, folded, load_network
 from samaritan.models.tiny.prompt_maps import CHANNELS
 
 OPSET = 17
@@ -48,24 +50,26 @@ class _FlatDecoder(nn.Module):
 
 
 def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
-    """Write `encoder.onnx`, `decoder.onnx` and `manifest.json` to `folder`; return the manifest."""
+    """Write the two graphs, `network.safetensors` and `manifest.json` to `folder`; return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    network = _rounded(network).eval()
+    save_file(_halved(network.state_dict()), folder / NETWORK_FILE)
+    network = load_network(folder / NETWORK_FILE).eval()
+    inference = folded(network)
     image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
     maps = torch.from_numpy(_example_prompts())
     with torch.no_grad():
-        embedding = network.encoder(image)
+        embedding = inference.encoder(image)
     sides = {name: {2: f"height/{step}", 3: f"width/{step}"} for name, step in GRID.items()}
-    _write(network.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
+    _write(inference.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
         "image": {2: "height", 3: "width"}, **sides,
     })  # fmt: skip
-    _write(_FlatDecoder(network.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
+    _write(_FlatDecoder(inference.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
         ["logits", "iou"], {
             **sides, "prompt_maps": {0: "prompts", **sides["s4"]}, "logits": {0: "prompts", **sides["s2"]},
             "iou": {0: "prompts"},
     })  # fmt: skip
     manifest: dict[str, Any] = {"input_side": SIDE, "prompt_channels": CHANNELS, "files": {}}
-    for name in ("encoder.onnx", "decoder.onnx"):
+    for name in ("encoder.onnx", "decoder.onnx", NETWORK_FILE):
         content = (folder / name).read_bytes()
         manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     manifest["largest_difference"] = largest_difference(network, folder, image, maps)
@@ -90,13 +94,13 @@ def largest_difference(network: TinyNetwork, folder: Path, image: Tensor, maps: 
     return float(max(probability.abs().max(), np.abs(iou - wanted.predicted_iou.numpy()).max()))
 
 
-def _rounded(network: TinyNetwork) -> TinyNetwork:
-    """Return the network with the weights that will be stored as float16 rounded to it."""
-    rounded = TinyNetwork()
-    rounded.load_state_dict(
-        {name: v.half().float() if v.numel() >= HALF_FROM else v for name, v in network.state_dict().items()}
-    )
-    return rounded
+def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state with large weights as float16; norms, whose statistics span magnitudes, stay as they are."""
+    return {name: (v.half() if _is_large(v) else v).contiguous() for name, v in state.items()}
+
+
+def _is_large(weight: Tensor) -> bool:
+    return weight.is_floating_point() and weight.ndim > 1 and weight.numel() >= HALF_FROM
 
 
 def _example_prompts() -> NDArray[np.float32]:

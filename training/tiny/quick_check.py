@@ -29,7 +29,8 @@ from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 Array = NDArray[Any]
 
 SIDE = 512
-MAX_OBJECTS = 4  # of a view, the largest
+MAX_OBJECTS = 3  # of a view, the largest
+MIN_SHARE = 0.001  # of the image that an object must cover, as in the benchmark
 
 
 @torch.no_grad()
@@ -71,7 +72,7 @@ def segment_box(network: TinyNetwork, image: Array, box: Array) -> Array:
 
 
 def letterbox(view: View) -> tuple[Array, list[Array]]:
-    """Resize to a long side of `SIDE`, pad below and right with 0; float32 RGB and the largest objects' masks."""
+    """Resize to a long side of `SIDE`, pad below and right with 0; float32 RGB and the largest pieces' masks."""
     assert view.image is not None
     height, width = view.parts.shape
     scale = SIDE / max(height, width)
@@ -81,8 +82,9 @@ def letterbox(view: View) -> tuple[Array, list[Array]]:
     parts[: size[1], : size[0]] = cv2.resize(view.parts, size, interpolation=cv2.INTER_NEAREST)
     image = np.zeros((SIDE, SIDE, 3), np.float32)
     image[: size[1], : size[0]] = resized if resized.ndim == 3 else resized[..., None]
-    masks = [np.isin(parts, members) for members in view.objects]
-    return image, sorted((m for m in masks if m.any()), key=lambda m: -int(m.sum()))[:MAX_OBJECTS]
+    masks = [parts == members[0] for members in view.objects if len(members) == 1]
+    large = [mask for mask in masks if mask.sum() >= MIN_SHARE * size[0] * size[1]]
+    return image, sorted(large, key=lambda mask: -int(mask.sum()))[:MAX_OBJECTS]
 
 
 def ellipse_in(box: Array, side: int) -> Array:
@@ -106,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network = TinyNetwork()
-    network.load_state_dict(torch.load(options.checkpoint, weights_only=True)["average"])
+    network.load_state_dict(torch.load(options.checkpoint, map_location="cpu", weights_only=True)["average"])
     print(json.dumps(check(network, split(load_views(options.data, options.cache))[1]), indent=2))
 
 

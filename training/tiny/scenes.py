@@ -15,9 +15,10 @@ from training.tiny.synthesis import paint, random_scene, smooth_noise
 Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
+UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
 SCENE_SHARE, REPAINT_SHARE = 0.18, 0.08
-ZOOM = (1.15, 2.4)  # side of a crop around one object, over the longer side of the object
-ZOOM_SHARE = 0.65
+ZOOM = (1.15, 2.6)  # side of a crop around one object, over the longer side of the object
+ZOOM_SHARE = 0.75
 MIN_VISIBLE_PX = 20
 
 
@@ -81,9 +82,9 @@ def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
     kind, long_side = rng.random(), max(height, width)
     if kind < ZOOM_SHARE:
         scale = size / (extent * np.exp(rng.uniform(*np.log(ZOOM))))
-    elif kind < 0.8:
+    elif kind < 0.85:
         scale = INFERENCE_SIDE * rng.uniform(0.75, 1.25) / long_side
-    elif kind < 0.92:
+    elif kind < 0.94:
         scale = np.exp(rng.uniform(np.log(192), np.log(640))) / long_side
     else:
         scale = size * rng.uniform(0.8, 1.05) / long_side
@@ -135,9 +136,10 @@ def _choose(
 
 
 def _pick(parts: Array, objects: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw `count` of the objects without repeats; an object four times as large as another is twice as likely."""
+    """Draw `count` of the objects without repeats; one four times as large as another is twice as likely."""
     areas = np.bincount(parts.ravel(), minlength=65536)
     weights = np.sqrt([1.0 + sum(int(areas[part]) for part in members) for members in objects])
+    weights *= [UNION_WEIGHT if len(members) > 1 else 1.0 for members in objects]
     return np.asarray(rng.choice(len(objects), count, replace=False, p=weights / weights.sum()))
 
 
