@@ -40,7 +40,7 @@ def main() -> None:
     scores = tomllib.loads(card)["scores"]
     if options.scores:
         scores = json.loads(options.scores.read_text(encoding="utf-8"))["summary"]
-    weights = sorted((FOLDER / "weights").glob("*.onnx"))
+    weights = sorted(p for p in (FOLDER / "weights").iterdir() if p.suffix in {".onnx", ".safetensors"})
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights}
     path.write_text(updated(card, files=files, scores=scores), encoding="utf-8")
 

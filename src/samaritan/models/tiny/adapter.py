@@ -97,8 +97,9 @@ class TinyModel:
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return masks for one object; see ``Model.decode``.
 
-        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. What is
-        boxed, outlined or masked is looked at closely: encoded and decoded from a window around it.
+        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. Whatever
+        tells where the object lies (a box, an outline, a mask, an earlier prediction) has it looked at closely: encoded
+        and decoded from a window around it. What does not, marks alone, is first looked for in the whole plane.
 
         Raises
         ------
@@ -108,19 +109,18 @@ class TinyModel:
         require_same_grid(embedding, prompts, previous)
         self.card.require_prompts(prompts)
         known = cast("TinyEmbedding", embedding)
-        shape = known.geometry.shape[:2]
-        box = tiny_prompts.box_of(prompts, shape)
+        box = tiny_prompts.extent(prompts, previous)
+        if box is not None:
+            return self._decode_window(known, prompts, previous, box)
+        found = self._decode_plane(known, prompts, previous)
+        box = tiny_prompts.extent(prompts, found)
         if box is None:
-            logits, scores = self._decode(known.features, self._letterbox(known.geometry), prompts, previous)
-        else:
-            zoom = Zoom.around(box, prompts)
-            letterbox = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=_MULTIPLE)
-            inside = zoom.prompts(prompts)
-            before = _cropped(previous, zoom, inside.geometry)
-            features = self._encode(letterbox, zoom.crop(known.plane, fill=0.0))
-            logits, scores = self._decode(features, letterbox, inside, before)
-            logits = zoom.paste(logits, shape, fill=tiny_prompts.PADDING)
-        return Prediction(tiny_prompts.keep_within_lasso(logits, prompts), scores, known.geometry)
+            return found
+        closer = self._decode_window(known, prompts, found, box)
+        logits = np.concatenate([closer.logits, found.logits[1:]])
+        scores = np.concatenate([closer.scores, found.scores[1:]])
+        order = np.argsort(-scores, kind="stable")
+        return Prediction(logits[order], scores[order], known.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
         """Return the plane, and the features in half precision, which holds them exactly."""
@@ -150,15 +150,33 @@ class TinyModel:
         features = self._encoder.run({"image": np.ascontiguousarray(rgb)[None]})
         return {name: features[name] for name in _STRIDES}
 
+    def _decode_plane(self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None) -> Prediction:
+        """Decode from the features of the whole plane; a lone click gets all masks, best first."""
+        letterbox = self._letterbox(known.geometry)
+        logits, scores = self._decode(known.features, letterbox, prompts, previous)
+        order = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
+        return Prediction(letterbox.logits_from_frame(logits[order]), scores[order], known.geometry)
+
+    def _decode_window(
+        self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
+    ) -> Prediction:
+        """Encode and decode a window around ``box``; one mask."""
+        zoom = Zoom.around(box, prompts)
+        letterbox = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=_MULTIPLE)
+        inside = zoom.prompts(prompts)
+        features = self._encode(letterbox, zoom.crop(known.plane, fill=0.0))
+        logits, scores = self._decode(features, letterbox, inside, _cropped(previous, zoom, inside.geometry))
+        window = letterbox.logits_from_frame(logits[:1])
+        plane = zoom.paste(window, known.geometry.shape[:2], fill=tiny_prompts.PADDING)
+        return Prediction(tiny_prompts.keep_within_lasso(plane, prompts), scores[:1], known.geometry)
+
     def _decode(
         self, features: Mapping[str, Floats], letterbox: Letterbox, prompts: Prompts, previous: Prediction | None
     ) -> tuple[Floats, Floats]:
-        """Return logits (m, i, j, 1) and scores (m,) of a plane or window, best first."""
+        """Return the network's logits (m, rows, columns) and scores (m,) in its own frame and order."""
         maps = tiny_prompts.maps(prompts, previous, letterbox)
         masks = self._decoder.run({**features, "prompt_maps": maps[None]})
-        scores = np.clip(masks["iou"][0], 0, 1)
-        chosen = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
-        return letterbox.logits_from_frame(masks["logits"][0, chosen]), scores[chosen]
+        return masks["logits"][0], np.clip(masks["iou"][0], 0, 1)
 
     def _letterbox(self, geometry: Geometry) -> Letterbox:
         return Letterbox.fit(geometry.shape[:2], side=max(self.card.native_shape), multiple=_MULTIPLE)

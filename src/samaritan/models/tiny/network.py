@@ -6,24 +6,33 @@ stride 16) and take any height and width that are multiples of 32; nothing is ti
 package never imports this module: it runs the exported ONNX graphs.
 
 * Encoder: EfficientNet-Lite0 without classifier (Tan and Le 2019; the Lite variant has ReLU6 and no squeeze-excite),
-  batch norms folded into the convolutions, then a feature pyramid (Lin et al. 2017) down to stride 2.
+  then a feature pyramid (Lin et al. 2017) down to stride 2.
 * Decoder: the maps of `prompt_maps` are encoded at strides 4, 8 and 16 and *added* to the embedding, so that one
   embedding broadcasts over a batch of prompts; attention at stride 16 for context, convolutions at 8, 4 and 2 for
   detail.
+
+Batch norms keep training stable (every encoder convolution has one, every path of the decoder); `folded` merges them
+into the convolutions for inference.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from samaritan.core.errors import CheckpointMismatchError
 from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
 from samaritan.models.tiny.prompt_maps import ELLIPSE, HAS_BOX, HAS_PREVIOUS
 
 MASKS = 3
+NETWORK_FILE = "network.safetensors"  # of a weights folder, beside the ONNX graphs
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -40,10 +49,11 @@ _STAGES = (
 _STEM_CHANNELS = 32
 _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
 
-# What a box alone says, as logits: the inscribed ellipse, and a leaning towards "object". Chosen on held-out families.
-_BOX_PRIOR_ELLIPSE, _BOX_PRIOR_BIAS = 8.0, 2.0
+# What a box alone says, as logits, to begin training with: the inscribed ellipse, and no leaning.
+_BOX_PRIOR = (4.0, 0.0)
 
-_WIDTHS = {16: 128, 8: 64, 4: 32, 2: 8}  # channels of the embedding by stride
+_IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
+_WIDTHS = {16: 128, 8: 64, 4: 48, 2: 8}  # channels of the embedding by stride
 
 
 class Embedding(NamedTuple):
@@ -51,7 +61,7 @@ class Embedding(NamedTuple):
 
     s16: Tensor  # (b, 128, H / 16, W / 16)
     s8: Tensor  # (b, 64, H / 8, W / 8)
-    s4: Tensor  # (b, 32, H / 4, W / 4)
+    s4: Tensor  # (b, 48, H / 4, W / 4)
     s2: Tensor  # (b, 8, H / 2, W / 2)
 
 
@@ -62,15 +72,37 @@ class Masks(NamedTuple):
     predicted_iou: Tensor  # (n, MASKS), in [0, 1]
 
 
+class ConvNorm(nn.Module):
+    """A convolution without bias that keeps the size (but for its stride), and a batch norm."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, dilation: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation=dilation, groups=groups, bias=False)
+        self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(outputs, eps=_IMAGENET_EPSILON, momentum=0.03)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
+        y: Tensor = self.conv(x)
+        return y if self.norm is None else self.norm(y)
+
+    def fold(self) -> None:
+        """Merge the batch norm, as it is at inference, into the convolution."""
+        if self.norm is not None:
+            self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), None
+
+
 class InvertedResidual(nn.Module):
     """Expand 1x1, depthwise k x k, project 1x1, with a shortcut where shapes allow (Sandler et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        self.expand = nn.Conv2d(inputs, hidden, 1) if expansion > 1 else None
-        self.depthwise = nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden)
-        self.project = nn.Conv2d(hidden, outputs, 1)
+        self.expand = ConvNorm(inputs, hidden) if expansion > 1 else None
+        self.depthwise = ConvNorm(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = ConvNorm(hidden, outputs)
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +118,7 @@ class Backbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, _STEM_CHANNELS, 3, 2, 1)
+        self.stem = ConvNorm(3, _STEM_CHANNELS, 3, 2)
         stages, channels = [], _STEM_CHANNELS
         for expansion, kernel, stride, outputs, blocks in _STAGES:
             stage = []
@@ -120,20 +152,19 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = Backbone()
         channels = [_STAGES[index][3] for index in _TAPPED_STAGES]  # at strides 2, 4, 8, 16, 32
-        wide = {2: 16, 4: _WIDTHS[4], 8: _WIDTHS[8], 16: _WIDTHS[16]}
-        self.top = nn.Conv2d(channels[4], wide[16], 1)
-        self.lateral = nn.ModuleList([nn.Conv2d(c, wide[s], 1) for c, s in zip(channels, (2, 4, 8, 16), strict=False)])
-        self.down = nn.ModuleList([nn.Conv2d(wide[2 * s], wide[s], 1) for s in (2, 4, 8)])
-        self.smooth = nn.ModuleList([nn.Conv2d(wide[s], _WIDTHS[s], 3, padding=1) for s in (2, 4, 8, 16)])
+        wide = _WIDTHS
+        self.top = ConvNorm(channels[4], wide[16])
+        self.lateral = nn.ModuleList([ConvNorm(c, wide[s]) for c, s in zip(channels, (2, 4, 8, 16), strict=False)])
+        self.down = nn.ModuleList([ConvNorm(wide[2 * s], wide[s]) for s in (2, 4, 8)])
+        self.smooth = nn.ModuleList([ConvNorm(wide[s], wide[s], 3) for s in (2, 4, 8, 16)])
 
     def forward(self, image: Tensor) -> Embedding:
         """Map RGB images (b, 3, H, W) with values in [0, 255] to their embeddings; H and W are multiples of 32."""
         s2, s4, s8, s16, s32 = self.backbone((image - self.mean) / self.std)
-        above = self.lateral[3](s16) + _double(self.top(s32))
+        above = functional.relu(self.lateral[3](s16) + _double(self.top(s32)))
         outputs = [functional.relu(self.smooth[3](above))]
         for level, features in ((2, s8), (1, s4), (0, s2)):
-            above = self.lateral[level](features) + _double(self.down[level](outputs[-1]))
-            above = functional.relu(above)
+            above = functional.relu(self.lateral[level](features) + _double(self.down[level](outputs[-1])))
             outputs.append(functional.relu(self.smooth[level](above)))
         return Embedding(*outputs)
 
@@ -175,7 +206,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int, *, dilation: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = ConvNorm(channels, channels, 3, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""
@@ -187,24 +218,22 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        wide = {16: 128, 8: 64, 4: 32, 2: 16}
-        prompt = {16: 128, 8: 48, 4: 24}
-        self.prompt4 = nn.Conv2d(PROMPT_CHANNELS, prompt[4], 3, padding=1)
-        self.prompt8 = nn.Conv2d(prompt[4], prompt[8], 3, 2, 1)
-        self.prompt16 = nn.Conv2d(prompt[8], prompt[16], 3, 2, 1)
-        self.image16 = nn.Conv2d(_WIDTHS[16], wide[16], 1)
-        self.image8, self.hint8 = nn.Conv2d(_WIDTHS[8], wide[8], 1), nn.Conv2d(prompt[8], wide[8], 1)
-        self.image4, self.hint4 = nn.Conv2d(_WIDTHS[4], wide[4], 1), nn.Conv2d(prompt[4], wide[4], 1)
-        self.image2 = nn.Conv2d(_WIDTHS[2], wide[2], 1)
+        wide = _WIDTHS
+        hint = {16: 128, 8: 64, 4: 32}
+        self.prompt4 = nn.Conv2d(PROMPT_CHANNELS, hint[4], 3, padding=1)
+        self.prompt8 = ConvNorm(hint[4], hint[8], 3, 2)
+        self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)
+        self.hint16, self.hint8, self.hint4 = (nn.Conv2d(hint[s], wide[s], 1) for s in (16, 8, 4))
         self.context = nn.Sequential(Attention(wide[16], heads=4), Attention(wide[16], heads=4))
-        self.to8, self.to4 = nn.Conv2d(wide[16], wide[8], 1), nn.Conv2d(wide[8], wide[4], 1)
+        self.to8, self.to4 = ConvNorm(wide[16], wide[8]), ConvNorm(wide[8], wide[4])
         self.to2 = nn.Conv2d(wide[4], 4 * wide[2], 1)
         self.refine8 = Residual(wide[8], dilation=2)
         self.refine4 = nn.Sequential(Residual(wide[4], dilation=2), Residual(wide[4], dilation=4))
         self.refine2 = nn.Conv2d(wide[2], wide[2], 3, padding=1)
         self.mask = nn.Conv2d(wide[2], MASKS, 3, padding=1)
         if self.mask.bias is not None:
-            nn.init.constant_(self.mask.bias, -2.0)  # most pixels belong to no object
+            nn.init.constant_(self.mask.bias, -1.0)  # most pixels belong to no object
+        self.box_prior = nn.Parameter(torch.tensor(_BOX_PRIOR))
         self.quality = nn.Sequential(nn.Linear(wide[4] + 3, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, embedding: Embedding, prompt_maps: Tensor) -> Masks:
@@ -220,12 +249,23 @@ class Decoder(nn.Module):
         s16, s8, s4, s2 = embedding
         hint4 = functional.relu(self.prompt4(prompt_maps))
         hint8 = functional.relu(self.prompt8(hint4))
-        x = self.context(self.image16(s16) + self.prompt16(hint8))
-        x = self.refine8(functional.relu(self.image8(s8) + self.hint8(hint8) + _double(self.to8(x))))
-        x4 = self.refine4(functional.relu(self.image4(s4) + self.hint4(hint4) + _double(self.to4(x))))
-        x = functional.relu(self.image2(s2) + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x))) + _box_prior(prompt_maps)
+        x = self.context(functional.relu(s16 + self.hint16(functional.relu(self.prompt16(hint8)))))
+        x = self.refine8(functional.relu(s8 + self.hint8(hint8) + _double(self.to8(x))))
+        x4 = self.refine4(functional.relu(s4 + self.hint4(hint4) + _double(self.to4(x))))
+        x = functional.relu(s2 + functional.pixel_shuffle(self.to2(x4), 2))
+        logits = self.mask(functional.relu(self.refine2(x))) + self._prior(prompt_maps)
         return Masks(logits, self._predict_iou(x4, logits))
+
+    def _prior(self, prompt_maps: Tensor) -> Tensor:
+        """Logits (n, 1, H / 2, W / 2) of what a box alone says; 0 without one, or once there is a previous mask.
+
+        A tight box's ellipse is right to a Dice of about .8 on any kind of image: the network need only learn where an
+        image departs from it.
+        """
+        ellipse, leaning = self.box_prior
+        prior = ellipse * prompt_maps[:, ELLIPSE, None] + leaning * prompt_maps[:, HAS_BOX, None]
+        first = 1.0 - prompt_maps[:, HAS_PREVIOUS, None]
+        return functional.interpolate(prior * first, scale_factor=2.0, mode="bilinear")
 
     def _predict_iou(self, features: Tensor, logits: Tensor) -> Tensor:
         """Judge each mask by the features under it, its sureness and its size; no gradient flows into the mask."""
@@ -248,15 +288,36 @@ class TinyNetwork(nn.Module):
         self.decoder = Decoder()
 
 
-def _box_prior(prompt_maps: Tensor) -> Tensor:
-    """Logits (n, 1, H / 2, W / 2) of what a box alone says; 0 without one, or once there is a previous mask.
+def folded(network: TinyNetwork) -> TinyNetwork:
+    """Return an inference copy whose batch norms are merged into the convolutions before them: the same function."""
+    copy = deepcopy(network).eval()
+    for module in copy.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
+    return copy
 
-    A tight box's ellipse is right to a Dice of about .8 on any kind of image: the network need only learn where an
-    image departs from it, and falls back on it where it is unsure.
+
+def load_network(file: Path) -> TinyNetwork:
+    """Return the network of a safetensors file, with float32 weights, ready to be trained further.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        If the file holds other tensors than the network.
     """
-    first = 1.0 - prompt_maps[:, HAS_PREVIOUS, None]
-    prior = _BOX_PRIOR_ELLIPSE * prompt_maps[:, ELLIPSE, None] + _BOX_PRIOR_BIAS * prompt_maps[:, HAS_BOX, None]
-    return functional.interpolate(prior * first, scale_factor=2.0, mode="bilinear")
+    network = TinyNetwork()
+    stored = load_file(file)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    if found != wanted:
+        different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise CheckpointMismatchError(
+            got=f"{file} with {len(different)} tensors that differ, {different[0]} first: {found.get(different[0])}",
+            wanted=f"{wanted.get(different[0])}",
+            fix="Take the weights and the code from the same version",
+        )
+    network.load_state_dict(stored)
+    return network
 
 
 def _double(x: Tensor) -> Tensor:

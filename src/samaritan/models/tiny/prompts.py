@@ -38,7 +38,7 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     drawn = _drawn_area(prompts, letterbox.plane)
     strokes = _strokes(prompts, letterbox)
     points = prompts.points
-    box = box_of(prompts, letterbox.plane)
+    box = extent(prompts)
     anything = previous is not None or drawn is not None or strokes.positive is not None or box is not None
     if not anything and not any(point.positive for point in points):
         raise PromptError(
@@ -64,9 +64,7 @@ def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
     if not areas:
         return logits
     allowed = np.logical_or.reduce(areas)
-    marks = [np.array([point.voxel]) for point in prompts.points if point.positive]
-    marks += [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
-    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in marks):
+    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in _positive_marks(prompts)):
         return logits
     return np.where(allowed[..., None], logits, np.minimum(logits, np.float32(-_SURE)))
 
@@ -99,19 +97,37 @@ def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
     return Scribbles(positive, negative)
 
 
-def box_of(prompts: Prompts, plane: tuple[int, int]) -> NDArray[np.float64] | None:
-    """Return ((i0, j0), (i1, j1)), half-open, around all boxes and positive lassos; for a lone mask, around it."""
-    corners = [(box.start[:2], box.stop[:2]) for box in prompts.of(Box)]
-    areas = [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
-    if not corners and not areas and not any(item.positive for item in prompts.items if hasattr(item, "positive")):
-        areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
+def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.float64] | None:
+    """Return ((i0, j0), (i1, j1)), half-open, around what tells how far the object reaches, or None if nothing does.
+
+    That is: all boxes and positive lassos; without any, the previous prediction and all positive marks; for a mask
+    without any positive mark, the mask.
+    """
+    shape = prompts.geometry.shape[:2]
+    corners = [(np.array(box.start[:2]), np.array(box.stop[:2])) for box in prompts.of(Box)]
+    areas = [_inside(lasso, shape) for lasso in prompts.of(Lasso) if lasso.positive]
+    marks = _positive_marks(prompts)
+    if not corners and not areas:
+        if previous is not None:
+            areas = [previous.logits[0, ..., 0] > 0]
+        elif not marks:
+            areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
+        if any(area.any() for area in areas):
+            corners = [(voxels[:, :2].min(axis=0), voxels[:, :2].max(axis=0) + 1) for voxels in marks]
     for area in areas:
         where = np.argwhere(area)
-        corners.append((where.min(axis=0), where.max(axis=0) + 1))
+        if len(where):
+            corners.append((where.min(axis=0), where.max(axis=0) + 1))
     if not corners:
         return None
     starts, stops = np.array(corners, np.float64).transpose(1, 0, 2)
     return np.stack([starts.min(axis=0), stops.max(axis=0)])
+
+
+def _positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
+    """Return the voxels (n, 3) of every positive point and scribble."""
+    marks = [np.array([point.voxel], np.int64) for point in prompts.points if point.positive]
+    return marks + [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
 
 
 def _inside(lasso: Lasso, plane: tuple[int, int]) -> Bools:
