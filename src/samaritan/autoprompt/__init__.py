@@ -1,0 +1,1 @@
+"""Prompts that no person gave: simulated users, for training and for evaluation."""
