@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
 
 ROUNDS = 2000
 LEVEL = 0.95
@@ -15,13 +17,15 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Result:
-    """Dice of every method for one object."""
+    """Dice of every method for one object, and how far the IoU that a model predicted was from the true one."""
 
     dataset: str
     modality: str
     case: str
+    label: int
     is_3d: bool
     dice: Mapping[str, float]
+    iou_error: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ class Estimate:
     def long(self) -> str:
         """The mean and its interval."""
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def dice(reference: Bools, predicted: Bools) -> float:
+    """Return Dice (1945) of two masks, `reference` not empty."""
+    return float(
+        2 * np.count_nonzero(reference & predicted) / (np.count_nonzero(reference) + np.count_nonzero(predicted))
+    )
+
+
+def iou_of(dice: float) -> float:
+    """Return the intersection over union of two masks with this Dice."""
+    return dice / (2.0 - dice)
 
 
 def case_means(results: Iterable[Result], method: str) -> dict[str, NDArray[np.float64]]:

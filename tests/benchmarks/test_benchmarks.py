@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from benchmarks.baselines import BASELINES, at_working_size, ellipse
 from benchmarks.cases import evaluation_cases, scenes
-from benchmarks.default_model import measure, report, summary
-from benchmarks.macro import Result, case_means, macro
+from benchmarks.default_model import CLICKS, Record, goals, measure_baselines, measure_model, report, summary
+from benchmarks.macro import Result, case_means, dice, iou_of, macro
 from benchmarks.page import replace_part
-from benchmarks.simulated_user import dice, loose_box, next_click
 from benchmarks.update_card import MARK, updated
+from benchmarks.volumes import ellipsoid, one_a_patient, patient
+from benchmarks.volumes import report as volume_report
 from PIL import Image as Pillow
 
 from samaritan.core.prompts import Box
@@ -22,33 +23,6 @@ from samaritan.testing.phantoms import picture
 def disk(width=60, height=40, centre=(30, 20), radius=8):
     i, j = np.ogrid[0:width, 0:height]
     return ((i - centre[0]) ** 2 + (j - centre[1]) ** 2 <= radius**2)[..., None]
-
-
-def test_the_first_click_is_the_deepest_point():
-    click = next_click(disk(), np.zeros((60, 40, 1), bool))
-    assert click.positive
-    assert click.index == (30, 20, 0)
-
-
-def test_the_next_click_is_negative_where_the_mask_spills():
-    click = next_click(disk(), disk() | disk(centre=(10, 10), radius=6))
-    assert not click.positive
-    assert click.index == (10, 10, 0)
-
-
-def test_there_is_no_click_without_an_error():
-    assert next_click(disk(), disk()) is None
-
-
-def test_a_loose_box_stays_near_and_in_the_image():
-    rng = np.random.default_rng(0)
-    box = Box((0, 10, 0), (50, 30, 1))
-    for _ in range(50):
-        loose = loose_box(box, (52, 31, 1), jitter=0.1, rng=rng)
-        assert 0 <= loose.start[0] <= 5
-        assert 45 <= loose.stop[0] <= 52
-        assert 8 <= loose.start[1] <= 12
-        assert 28 <= loose.stop[1] <= 31
 
 
 def test_dice_of_known_masks():
@@ -84,7 +58,7 @@ def test_large_pictures_are_shrunk_for_slow_baselines():
 
 
 def result(dataset, case, value, *, is_3d=False):
-    return Result(dataset, "CT", case, is_3d, {"box": value})
+    return Result(dataset, "CT", case, 1, is_3d, {"box": value})
 
 
 RESULTS = [result("a", "a/1", 1.0), result("a", "a/1", 0.0), result("a", "a/2", 0.9), result("b", "b/1", 0.3)]
@@ -138,9 +112,70 @@ def test_only_cases_to_evaluate_on_are_listed_evenly(folder):
 
 def test_a_perfect_model_gets_full_marks(folder):
     (scene,) = scenes(evaluation_cases(folder)[0])
-    results = measure(scene, {}, FakeModel())
-    assert [r.dice["box"] for r in results] == [1.0, 1.0]
-    assert [r.dice["1 click"] for r in results] == [1.0, 1.0]
+    answers = measure_model(scene, FakeModel())
+    for answer in answers:
+        assert {answer.dice[prompt] for prompt in ("box", "1 click", "10 clicks")} == {1.0}
+        assert answer.iou_error["box"] < 0.2
+    assert [set(row) for row in measure_baselines(scene)] == [set(BASELINES)] * len(answers)
+
+
+class Counting(FakeModel):
+    decoded = 0
+
+    def decode(self, *args):
+        type(self).decoded += 1
+        return super().decode(*args)
+
+
+def test_a_run_goes_on_from_its_record_and_keeps_the_baselines(folder, tmp_path):
+    case = evaluation_cases(folder)[0]
+    model = Counting()
+    first = Record(tmp_path / "rows.json", again=False).measure(case, model)
+    decoded = Counting.decoded
+    assert Record(tmp_path / "rows.json", again=False).measure(case, model) == first
+    assert Counting.decoded == decoded
+    anew = Record(tmp_path / "rows.json", again=True)
+    anew.baselines[case.id]["1"]["GrabCut"] = 0.125
+    assert anew.measure(case, model)[0].dice["GrabCut"] == 0.125
+    assert Counting.decoded > decoded
+
+
+def test_goals_say_what_is_met():
+    scores = {"box": 0.9, "loose box": 0.86, **dict.fromkeys(BASELINES, 0.8)}
+    scores |= {f"{n} click{'s' if n > 1 else ''}": 0.85 for n in CLICKS}
+    page = goals([Result("a", "CT", "a/1", 1, is_3d=False, dice=scores, iou_error={"box": 0.01})])
+    assert "| Dice, tight box | at least 0.88 | 0.900 | yes |" in page
+    assert "| Dice lost by a box off by up to 10% | at most 0.03 | 0.040 | no |" in page
+    assert "| Dice, 10 clicks | at least 0.91 | 0.850 | no |" in page
+    assert "worst modality | at least 0.03 | 0.100 | yes |" in page
+
+
+def test_iou_from_dice():
+    assert iou_of(0.5) == pytest.approx(1 / 3)
+
+
+def test_one_volume_a_patient(tmp_path):
+    names = ["acdc3d/patient001_frame01", "acdc3d/patient001_frame12", "ibsi_sts/STS_001_CT", "ibsi_sts/STS_001_PET",
+        "msd_hippocampus/hippocampus_001", "other/x_1"]  # fmt: skip
+    lines = [json.dumps({"id": name, "dataset": name.split("/")[0]}) for name in names]
+    (tmp_path / "cases.jsonl").write_text("\n".join(lines))
+    assert [line["id"] for line in one_a_patient(tmp_path)] == [names[0], names[2], names[4]]
+    assert patient(names[3]) == "ibsi_sts/STS_001"
+
+
+def test_the_ellipsoid_fills_its_share_of_the_box():
+    mask = ellipsoid(Box((4, 8, 2), (44, 38, 22)), (50, 40, 30))
+    assert mask.sum() == pytest.approx(np.pi / 6 * 40 * 30 * 20, rel=0.02)
+    assert mask[24, 23, 2]
+    assert not mask[4, 8, 2]
+
+
+def test_the_tables_of_volumes_have_the_figures():
+    box = Result("acdc3d", "MR", "p1", 1, is_3d=True, dice={"3D box": 0.75, "ellipsoid in the box": 0.5})
+    stroke = Result("acdc3d", "MR", "p1", 2, is_3d=True, dice={"scribble": 0.9, "scribble and background's": 0.95})
+    page = volume_report([box], [stroke])
+    assert "| acdc3d | 1 | 1 | 0.750 [0.750, 0.750] | 0.500" in page
+    assert "| structure 2 | 1 | 0.900" in page
 
 
 def test_a_case_that_cannot_be_read_is_left_out_aloud(folder, capsys):
