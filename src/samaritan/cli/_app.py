@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, info, models, segment
+from samaritan.cli import cache, convert, demo, info, models, segment, synthesize
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -41,5 +41,6 @@ def program() -> Callable[..., Any]:
     app.command()(guarded(convert.convert))
     app.command()(guarded(models.models))
     app.command()(guarded(cache.cache))
+    app.command()(guarded(synthesize.synthesize))
     app.command()(guarded(demo.demo))
     return typer.main.get_command(app)

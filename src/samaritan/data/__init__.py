@@ -1,0 +1,1 @@
+"""Data: what models learn from and are measured on."""
