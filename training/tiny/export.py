@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from training.tiny.prompts import Simulated
 
 from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, folded, load_network
-from samaritan.models.tiny.prompt_maps import CHANNELS
+from samaritan.models.tiny.prompt_maps import CHANNELS, render
 
 OPSET = 17
 SIDE = 512
@@ -104,9 +103,9 @@ def _is_large(weight: Tensor) -> bool:
 
 
 def _example_prompts() -> NDArray[np.float32]:
-    boxed, clicked = Simulated(box=np.array([100, 120, 300, 380], np.float32)), Simulated()
-    clicked.click((200.0, 260.0), positive=True)
-    return np.stack([boxed.maps((SIDE, SIDE)), clicked.maps((SIDE, SIDE))])
+    boxed = render((SIDE, SIDE), box=np.array([100, 120, 300, 380], np.float32))
+    clicked = render((SIDE, SIDE), points=np.array([[200, 260]], np.float32), positive=np.array([True]))
+    return np.stack([boxed, clicked])
 
 
 def _write(

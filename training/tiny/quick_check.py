@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 from training.tiny.cases import View, load_views, split
-from training.tiny.prompts import Simulated, deepest, tight_box
+from training.tiny.task import prompt_maps
 
+from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Prompts
 from samaritan.models.letterbox import Letterbox
@@ -45,12 +46,12 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
         embedding = network.encoder(pixels)
         for mask in masks:
-            box, click = tight_box(mask), Simulated()
-            click.click(deepest(mask)[1], positive=True)
-            logits, quality = network.decoder(embedding, torch.from_numpy(click.maps((SIDE, SIDE))[None]))
+            target = Target.of_picture(mask.T)
+            box, click = tight_box(target), Prompts(target.geometry, (centre_click(target),))
+            logits, quality = network.decoder(embedding, torch.from_numpy(prompt_maps(click, None, SIDE)[None]))
             chosen = logits[:, int(quality[0].argmax()), None]
             clicked = functional.interpolate(chosen, scale_factor=2.0, mode="bilinear")[0, 0].numpy() > 0
-            found = (segment_box(network, image, box), clicked, ellipse_in(box, SIDE))
+            found = (segment_box(network, image, box), clicked, ellipse_in(box))
             for name, predicted in zip(scores, found, strict=True):
                 scores[name].setdefault(view.family, []).append(dice(mask, predicted))
     result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
@@ -58,17 +59,17 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in result.items()}
 
 
-def segment_box(network: TinyNetwork, image: Array, box: Array) -> Array:
-    """Mask (SIDE, SIDE) from a tight box (x0, y0, x1, y1), seen in a window around it as at inference."""
-    x0, y0, x1, y1 = (int(v) for v in box)
-    prompts = Prompts(Geometry.picture(SIDE, SIDE), (Box((x0, y0, 0), (x1, y1, 1)),))
-    zoom = Zoom.around(np.array([[x0, y0], [x1, y1]], float), prompts)
+def segment_box(network: TinyNetwork, image: Array, box: Box) -> Array:
+    """Mask (SIDE, SIDE) from a tight box, seen in a window around it as at inference."""
+    prompts = Prompts(Geometry.picture(SIDE, SIDE), (box,))
+    zoom = Zoom.around(np.array([box.start[:2], box.stop[:2]], float), prompts)
     frame = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=FRAME_SIDE)
-    pixels = frame.image_to_frame(zoom.crop(image.transpose(2, 1, 0)[..., None], fill=0.0))
+    window = zoom.stretch(zoom.crop(image.transpose(2, 1, 0)[..., None], fill=0.0), (SIDE, SIDE))
+    pixels = frame.image_to_frame(window)
     features = network.encoder(torch.from_numpy(pixels[None]))
     logits, _ = network.decoder(features, torch.from_numpy(maps(zoom.prompts(prompts), None, frame)[None]))
-    window = frame.logits_from_frame(logits[0, :1].numpy())
-    return np.asarray(zoom.paste(window, (SIDE, SIDE), fill=PADDING)[0, ..., 0].T > 0)
+    found = frame.logits_from_frame(logits[0, :1].numpy())
+    return np.asarray(zoom.paste(found, (SIDE, SIDE), fill=PADDING)[0, ..., 0].T > 0)
 
 
 def letterbox(view: View) -> tuple[Array, list[Array]]:
@@ -87,11 +88,11 @@ def letterbox(view: View) -> tuple[Array, list[Array]]:
     return image, sorted(large, key=lambda mask: -int(mask.sum()))[:MAX_OBJECTS]
 
 
-def ellipse_in(box: Array, side: int) -> Array:
-    """Boolean (side, side) mask of the ellipse inscribed in a box: what costs nothing to predict."""
-    y, x = np.mgrid[0:side, 0:side] + 0.5
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-    return np.asarray(((x - centre[0]) / half[0]) ** 2 + ((y - centre[1]) / half[1]) ** 2 <= 1)
+def ellipse_in(box: Box) -> Array:
+    """Boolean (SIDE, SIDE) mask of the ellipse inscribed in a box: what costs nothing to predict."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] + 0.5
+    (x0, y0, _), (x1, y1, _) = box.start, box.stop
+    return np.asarray((2 * x - x0 - x1) ** 2 / (x1 - x0) ** 2 + (2 * y - y0 - y1) ** 2 / (y1 - y0) ** 2 <= 1)
 
 
 def dice(reference: Array, prediction: Array) -> float:

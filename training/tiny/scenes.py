@@ -1,4 +1,4 @@
-"""From a view or a synthetic scene to a training sample: place, crop, disturb."""
+"""From a view or a synthetic scene to a training sample: place, crop, spoil."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from training.tiny.cases import View
-from training.tiny.synthesis import paint, random_scene, smooth_noise
+
+from samaritan.data.synthesis import deform, draw_scene, paint_scene, spoil
+from samaritan.models.tiny.zoom import stretched
 
 Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
-SCENE_SHARE, REPAINT_SHARE = 0.18, 0.08
+SCENE_SHARE, REPAINT_SHARE = 0.2, 0.08
+SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.15, 2.6)  # side of a crop around one object, over the longer side of the object
 ZOOM_SHARE = 0.75
 MIN_VISIBLE_PX = 20
@@ -43,34 +46,60 @@ class Sampler:
     def draw(self, size: int, objects: int, rng: np.random.Generator) -> Sample:
         """Draw one sample of `size` x `size` pixels with `objects` masks (some may repeat)."""
         while True:
-            sample = self._scene(size, objects, rng) if rng.random() < SCENE_SHARE else self._crop(size, objects, rng)
+            is_scene = rng.random() < SCENE_SHARE
+            sample = _crop(_scene(rng) if is_scene else self._view(rng), size, objects, rng)
             if sample is not None:
-                return sample
+                return _finished(sample, rng, spoilt=is_scene)
 
-    def _scene(self, size: int, objects: int, rng: np.random.Generator) -> Sample | None:
-        parts, candidates = random_scene(size, rng)
-        image = disturb(paint(parts, rng), rng)
-        masks = _choose(parts, candidates, objects, rng)
-        return Sample(image, np.ones(parts.shape, bool), masks) if masks else None
-
-    def _crop(self, size: int, objects: int, rng: np.random.Generator) -> Sample | None:
+    def _view(self, rng: np.random.Generator) -> View:
+        """Draw a real view; its image is now and then repainted, always if it has none."""
         views = self._families[self._names[rng.integers(len(self._names))]]
         view = views[rng.integers(len(views))]
-        anchor = view.objects[_pick(view.parts, view.objects, 1, rng)[0]]
-        matrix = _placement(np.isin(view.parts, anchor), size, rng)
-        square = (size, size)
-        parts = cv2.warpAffine(view.parts, matrix, square, flags=cv2.INTER_NEAREST)
-        valid = cv2.warpAffine(np.ones(view.parts.shape, np.uint8), matrix, square, flags=cv2.INTER_NEAREST) > 0
-        masks = _choose(parts, [anchor, *view.objects], objects, rng, first=True)
-        if not masks:
-            return None
-        if view.image is None or rng.random() < REPAINT_SHARE:
-            image = paint(_renumber(parts), rng)
-        else:
-            image = _warp(view.image, matrix, size)
-        image = disturb(image, rng)
-        image[~valid] = 0.0
-        return Sample(image, valid, masks)
+        if view.image is not None and rng.random() > REPAINT_SHARE:
+            return view
+        parts, objects = _renumbered(deform(view.parts, rng), view.objects)
+        return View(view.family, paint_scene(parts, objects, rng).image, parts, objects) if objects else view
+
+
+def _scene(rng: np.random.Generator) -> View:
+    scene = draw_scene(int(rng.integers(*SCENE_SIDES)), rng)
+    return View("synthetic", scene.image, scene.parts, scene.objects)
+
+
+def _renumbered(parts: Array, objects: Sequence[tuple[int, ...]]) -> tuple[Array, tuple[tuple[int, ...], ...]]:
+    """Renumber the parts that are there 1, 2, ..., so that painting needs few greys."""
+    present, dense = np.unique(parts, return_inverse=True)
+    shift = int(present[0] > 0)
+    number = {int(value): index + shift for index, value in enumerate(present)}
+    kept = (tuple(number[part] for part in members if part in number) for members in objects)
+    return (dense.reshape(parts.shape) + shift).astype(np.uint16), tuple(members for members in kept if members)
+
+
+def _crop(view: View, size: int, objects: int, rng: np.random.Generator) -> Sample | None:
+    """Cut a sample out of a view, around one of its objects; None if nothing of them is in it."""
+    if view.image is None:
+        return None
+    anchor = view.objects[_pick(view.parts, view.objects, 1, rng)[0]]
+    visible = np.isin(view.parts, anchor)
+    if not visible.any():
+        return None
+    matrix = _placement(visible, size, rng)
+    square = (size, size)
+    parts = cv2.warpAffine(view.parts, matrix, square, flags=cv2.INTER_NEAREST)
+    valid = cv2.warpAffine(np.ones(view.parts.shape, np.uint8), matrix, square, flags=cv2.INTER_NEAREST) > 0
+    masks = _choose(parts, [anchor, *view.objects], objects, rng)
+    if not masks:
+        return None
+    image = _warp(view.image, matrix, size)
+    image[~valid] = 0.0
+    return Sample(image, valid, masks)
+
+
+def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
+    """Spoil the image unless it is spoilt already, and stretch its greys, as windows have theirs at inference."""
+    image = stretched(sample.image if spoilt else spoil(sample.image, rng), valid=sample.valid)
+    image[~sample.valid] = 0.0
+    return Sample(image, sample.valid, sample.masks)
 
 
 def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
@@ -120,17 +149,14 @@ def _warp(image: Array, matrix: Array, size: int) -> Array:
     return np.repeat(warped[..., None], 3, axis=2) if warped.ndim == 2 else warped
 
 
-def _choose(
-    parts: Array, candidates: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator, *, first: bool = False
-) -> list[Array]:
-    """Masks of `count` visible objects (repeating if there are too few); with `first`, the first candidate leads."""
+def _choose(parts: Array, candidates: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator) -> list[Array]:
+    """Masks of `count` visible objects (repeating if there are too few); the first candidate leads."""
     areas = np.bincount(parts.ravel(), minlength=65536)
     visible = [c for c in dict.fromkeys(candidates) if sum(int(areas[p]) for p in c) >= MIN_VISIBLE_PX]
     if not visible:
         return []
     order = _pick(parts, visible, len(visible), rng)
-    if first:
-        order = np.concatenate([[0], order[order != 0]])
+    order = np.concatenate([[0], order[order != 0]])
     chosen = [visible[order[n % len(order)]] for n in range(count)]
     return [np.isin(parts, c) if len(c) > 1 else parts == c[0] for c in chosen]
 
@@ -141,48 +167,3 @@ def _pick(parts: Array, objects: Sequence[tuple[int, ...]], count: int, rng: np.
     weights = np.sqrt([1.0 + sum(int(areas[part]) for part in members) for members in objects])
     weights *= [UNION_WEIGHT if len(members) > 1 else 1.0 for members in objects]
     return np.asarray(rng.choice(len(objects), count, replace=False, p=weights / weights.sum()))
-
-
-def _renumber(parts: Array) -> Array:
-    """Renumber the visible parts 1, 2, ..., so that painting needs few grey values."""
-    _, dense = np.unique(parts, return_inverse=True)
-    dense = dense.reshape(parts.shape).astype(np.uint16)
-    if parts.min() > 0:
-        dense += 1
-    return np.asarray(dense)
-
-
-def disturb(image: Array, rng: np.random.Generator) -> Array:
-    """Random contrast, gamma, inversion, shading, blur, low resolution and noise on (h, w, 3) in [0, 255]."""
-    image = image.astype(np.float32)
-    if rng.random() < 0.3:
-        image = 255.0 - image
-    if rng.random() < 0.5:
-        low, high = rng.uniform(-30, 40), rng.uniform(200, 300)
-        image = (image - low) * np.float32(255.0 / (high - low))
-    if rng.random() < 0.4:
-        image = 255.0 * np.clip(image / 255.0, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.35)))
-    if rng.random() < 0.25:
-        shade = 1 + 0.25 * smooth_noise(image.shape[:2], image.shape[0] // 2, rng)
-        image = image * shade[..., None]
-    if rng.random() < 0.25:
-        image = image * rng.uniform(0.8, 1.2, 3).astype(np.float32) + rng.normal(0, 8, 3).astype(np.float32)
-    image = _degrade(image, rng)
-    if rng.random() < 0.2:  # a narrow window: whole organs come out black or white, as the lungs do in soft tissue's
-        low = rng.uniform(0, 140)
-        image = (image - low) * np.float32(255.0 / rng.uniform(60, 255.0 - low))
-    return np.clip(image, 0, 255, out=np.ascontiguousarray(image, np.float32))
-
-
-def _degrade(image: Array, rng: np.random.Generator) -> Array:
-    size = image.shape[0]
-    choice = rng.random()
-    if choice < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.8)))
-    elif choice < 0.3:
-        small = max(16, int(size * rng.uniform(0.35, 0.8)))
-        image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size))
-    if rng.random() < 0.35:
-        noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(rng.exponential(9.0))
-        image = image + noise[..., None] * (0.5 + image / 255.0 if rng.random() < 0.3 else 1.0)
-    return image

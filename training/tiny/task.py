@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training.tiny.cases import load_views, split
 from training.tiny.losses import loss_terms
-from training.tiny.prompts import Simulated, correct, earlier_answer, simulate
 from training.tiny.scenes import Sampler
 
+from samaritan.autoprompt.simulate import Target, next_click, simulate
+from samaritan.core.model import Prediction
+from samaritan.core.prompts import Point, Prompts
+from samaritan.models.letterbox import Letterbox
+from samaritan.models.tiny import prompts as tiny_prompts
 from samaritan.models.tiny.network import Embedding, Masks, TinyNetwork
 
 Array = NDArray[Any]
@@ -31,7 +35,7 @@ class Batch(NamedTuple):
     valid: Tensor  # (b, h, w) bool: not padding
     maps: Tensor  # (n, channels, h / 4, w / 4) float32, of the prompts
     ambiguous: Tensor  # (n,) bool: a lone click
-    prompts: list[Simulated]  # n, to add corrections to
+    prompts: list[Prompts]  # n, to add corrections to
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,6 @@ class Plan:
     prompts_an_image: int = 2
     first_side: int = 160
     last_side: int = 256
-    earlier_answer_share: float = 0.1  # of prompts that come with a wrong mask to better
     correction_share: float = 0.3  # of steps whose masks, half of them, are corrected once
 
     def side(self, step: int) -> int:
@@ -74,18 +77,14 @@ class TinyTask:
         rng = np.random.default_rng([plan.seed, step])
         samples = [self.sampler.draw(side, plan.prompts_an_image, rng) for _ in range(plan.images)]
         masks = [mask for sample in samples for mask in sample.masks]
-        prompts = [simulate(mask, rng) for mask in masks]
-        earlier = [earlier_answer(m, rng) if rng.random() < plan.earlier_answer_share else None for m in masks]
-        maps = np.stack([p.maps((side, side), shown) for p, shown in zip(prompts, earlier, strict=True)])
-        lone = [p.is_ambiguous and shown is None for p, shown in zip(prompts, earlier, strict=True)]
+        prompts = [simulate(Target.of_picture(mask.T), rng) for mask in masks]
+        images = np.stack([sample.image for sample in samples]).astype(np.uint8)
         return Batch(
-            images=torch.from_numpy(np.stack([sample.image for sample in samples]).astype(np.uint8)).permute(
-                0, 3, 1, 2
-            ),
+            images=torch.from_numpy(images).permute(0, 3, 1, 2),
             masks=torch.from_numpy(np.stack(masks)),
             valid=torch.from_numpy(np.stack([sample.valid for sample in samples])),
-            maps=torch.from_numpy(maps),
-            ambiguous=torch.tensor(lone),
+            maps=torch.from_numpy(np.stack([prompt_maps(given, None, side) for given in prompts])),
+            ambiguous=torch.tensor([is_lone_click(given) for given in prompts]),
             prompts=prompts,
         )
 
@@ -115,10 +114,24 @@ def corrected(batch: Batch, masks: Masks, chosen: Tensor) -> Tensor:
     """Click where each of the `chosen` masks is most wrong; return their new prompt maps, with what they showed."""
     best = torch.where(batch.ambiguous, masks.predicted_iou.argmax(dim=1), 0)
     seen = masks.logits.detach().float()[torch.arange(len(best), device=best.device), best].cpu()
-    full = functional.interpolate(seen[:, None], scale_factor=2.0, mode="bilinear")[:, 0].numpy() > 0
-    reference, shape = batch.masks.cpu().numpy(), batch.masks.shape[1:]
-    maps = []
+    side, reference = batch.masks.shape[-1], batch.masks.cpu().numpy()
+    frame, maps = Letterbox.fit((side, side), side=side, multiple=side), []
     for index in chosen.tolist():
-        correct(batch.prompts[index], reference[index], full[index])
-        maps.append(batch.prompts[index].maps(tuple(shape), seen[index].numpy()))
+        prompts = batch.prompts[index]
+        logits = frame.logits_from_frame(seen[index, None].numpy())
+        shown = Prediction(logits, np.zeros(1, np.float32), prompts.geometry)
+        click = next_click(reference[index].T[..., None], shown.mask, prompts.geometry)
+        if click is not None and click.voxel not in {point.voxel for point in prompts.points}:
+            prompts = prompts.add(click)
+        maps.append(prompt_maps(prompts, shown, side))
     return torch.from_numpy(np.stack(maps)).contiguous(memory_format=torch.channels_last)
+
+
+def prompt_maps(prompts: Prompts, shown: Prediction | None, side: int) -> Array:
+    """Render the prompts of a square crop by the same code as at inference."""
+    return tiny_prompts.maps(prompts, shown, Letterbox.fit((side, side), side=side, multiple=side))
+
+
+def is_lone_click(prompts: Prompts) -> bool:
+    """Whether a part as well as the whole may be meant."""
+    return len(prompts.items) == 1 and isinstance(prompts.items[0], Point)

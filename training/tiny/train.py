@@ -44,11 +44,12 @@ def make_network(init: Path | None) -> TinyNetwork:
     return network.to(memory_format=torch.channels_last)
 
 
-def groups(network: TinyNetwork) -> Sequence[Group]:
-    """Return what learns slowly, because ImageNet taught it, and what is new."""
+def groups(network: TinyNetwork, *, rate: float = 1.0) -> Sequence[Group]:
+    """Return what learns slowly, because ImageNet taught it, and what is new; at `rate` times the usual rates."""
     known = list(network.encoder.backbone.parameters())
     old = {id(parameter) for parameter in known}
-    return [Group(known, ENCODER_RATE), Group([p for p in network.parameters() if id(p) not in old], DECODER_RATE)]
+    new = [parameter for parameter in network.parameters() if id(parameter) not in old]
+    return [Group(known, rate * ENCODER_RATE), Group(new, rate * DECODER_RATE)]
 
 
 def main() -> None:
@@ -59,25 +60,29 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--init", type=Path, help="weights to start from, in place of ImageNet's")
+    parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
+    parser.add_argument("--first-side", type=int, default=160, help="of the crops in the first half, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     parser.add_argument("--validate-every", type=int, default=1000, help="steps")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"
-    plan = Plan(steps=options.steps, seed=options.seed)
+    plan = Plan(steps=options.steps, seed=options.seed, first_side=options.first_side)
     held = split(load_views(options.data, cache))[1][::WATCHED]
     network = make_network(options.init)
     settings = Settings(
         steps=options.steps, seed=options.seed, workers=options.workers, precision=options.precision,
         gradient_norm=2.0, validate_every=options.validate_every,
     )  # fmt: skip
+    config = {"plan": asdict(plan), "init": str(options.init), "rate": options.rate}
+    task = TinyTask(plan, options.data, cache)
     columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("training", total=options.steps, loss=float("nan"))
         result = fit(
-            network, TinyTask(plan, options.data, cache), settings, options.out, groups=groups(network),
-            validate=lambda module: _scores(module, held), config={"plan": asdict(plan), "init": str(options.init)},
+            network, task, settings, options.out, groups=groups(network, rate=options.rate),
+            validate=lambda module: _scores(module, held), config=config,
             on_step=lambda entry: progress.update(bar, completed=entry["step"], loss=entry["loss"]),
         )  # fmt: skip
     for warning in result.warnings:

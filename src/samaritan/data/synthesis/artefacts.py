@@ -18,7 +18,7 @@ ARTEFACTS: Registry[Artefact] = Registry("artefact", "samaritan.synthesis_artefa
 _SHARES = {
     "inversion": 0.25, "contrast": 0.5, "gamma": 0.4, "bias_field": 0.25, "colour_cast": 0.2, "missing_channel": 0.04,
     "blur": 0.12, "low_resolution": 0.12, "thick_slices": 0.06, "motion": 0.05, "noise": 0.35, "gain_stripes": 0.04,
-    "compression": 0.08, "narrow_window": 0.15,
+    "compression": 0.08, "narrow_window": 0.08,
 }  # fmt: skip
 for _name in _SHARES:
     ARTEFACTS.register(_name, f"samaritan.data.synthesis.artefacts:{_name}")

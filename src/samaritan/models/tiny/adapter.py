@@ -164,7 +164,7 @@ class TinyModel:
         zoom = Zoom.around(box, prompts)
         letterbox = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=_MULTIPLE)
         inside = zoom.prompts(prompts)
-        features = self._encode(letterbox, zoom.crop(known.plane, fill=0.0))
+        features = self._encode(letterbox, zoom.stretch(zoom.crop(known.plane, fill=0.0), known.geometry.shape))
         logits, scores = self._decode(features, letterbox, inside, _cropped(previous, zoom, inside.geometry))
         window = letterbox.logits_from_frame(logits[:1])
         plane = zoom.paste(window, known.geometry.shape[:2], fill=tiny_prompts.PADDING)

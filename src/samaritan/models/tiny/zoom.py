@@ -18,6 +18,9 @@ from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompt
 Floats = NDArray[np.float32]
 
 FRAME_SIDE = 256  # pixels at which the network sees a window
+_FILLED = (0.5, 99.5)  # percentiles of a window's values that become 0 and 255
+_LEAST_SPAN = 40.0  # levels
+_SAMPLED = 20_000  # pixels are enough to find them
 _SIDE_OVER_BOX = 1.7  # of the window, over the longer side of the box
 
 
@@ -53,6 +56,15 @@ class Zoom:
         out[(slice(None), *there)] = window[(slice(None), *inside)]
         return out
 
+    def stretch(self, window: Floats, shape: tuple[int, ...]) -> Floats:
+        """Return a crop (c, side, side, 1) of a plane of ``shape`` with its greys stretched; see ``stretched``."""
+        there, _ = self._overlap(shape[:2])
+        valid = np.zeros((self.side, self.side), np.bool_)
+        valid[there] = True
+        last = stretched(np.moveaxis(window[..., 0], 0, -1), valid=valid)
+        last[~valid] = 0.0
+        return np.moveaxis(last, -1, 0)[..., None]
+
     def prompts(self, prompts: Prompts) -> Prompts:
         """Return the prompts in the window's own indices."""
         return Prompts(Geometry.picture(self.side, self.side), tuple(self._move(item) for item in prompts.items))
@@ -78,6 +90,22 @@ class Zoom:
         spans = [(max(0, a), min(n, a + self.side), a) for a, n in zip(self.start, shape, strict=False)]
         (a0, a1, a), (b0, b1, b) = spans
         return (slice(a0 - a, a1 - a), slice(b0 - b, b1 - b)), (slice(a0, a1), slice(b0, b1))
+
+
+def stretched(image: Floats, *, valid: NDArray[np.bool_] | None = None) -> Floats:
+    """Return an image with values in [0, 255] scaled so that its own greys, or colours, fill that range.
+
+    All channels alike, so colours keep their hue. A window on something faint is as clear as one on something bright;
+    what spans fewer than ``_LEAST_SPAN`` levels is noise more than contrast and is stretched as if it spanned those.
+    ``valid`` (of the image's shape without channels, which come last) says what is not padding.
+    """
+    seen = image if valid is None else image[valid]
+    if not seen.size:
+        return image
+    low, high = np.percentile(seen[:: max(1, len(seen) // _SAMPLED)], _FILLED)
+    middle, span = (low + high) / 2, max(float(high - low), _LEAST_SPAN)
+    scaled = (image - np.float32(middle)) * np.float32(255.0 / span) + np.float32(127.5)
+    return np.clip(scaled, 0.0, 255.0, out=np.asarray(scaled, np.float32))
 
 
 def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:
