@@ -8,13 +8,14 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint co
 OUTPUT ?= demo-output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check clean
+.PHONY: help demo test lint check miniature clean
 
 help:
 	@echo "make demo    segment real images and draw the results, in $(OUTPUT)/"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make check   lint and test: what has to pass before a commit"
+	@echo "make miniature   train the default model's network in miniature, on synthetic pictures, in a few minutes"
 	@echo "make clean   remove $(VENV) and caches"
 
 demo: $(VENV)/.installed-demo
@@ -30,6 +31,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 check: lint test
+
+miniature: $(VENV)/.installed-dev
+	rm -rf runs/miniature
+	$(BIN)/python -m training.tiny.miniature --out runs/miniature
 
 clean:
 	rm -rf $(VENV) $(OUTPUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,6 +16,7 @@ from typing import Any
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
+from training.tiny.cases import VALIDATION_FAMILIES
 
 from samaritan import read, read_labels
 from samaritan.core.errors import SamaritanError
@@ -63,13 +64,17 @@ class Scene:
     targets: tuple[Target, ...]
 
 
-def evaluation_cases(folder: Path, *, limit: int | None = None) -> list[Case]:
-    """List the cases to measure on, at most `limit` of each data set, evenly spread over it."""
+def evaluation_cases(folder: Path, *, limit: int | None = None, held_out: bool = False) -> list[Case]:
+    """List the cases to measure on, at most `limit` of each data set, evenly spread over it.
+
+    With `held_out` those of the sets that watch training in place of the evaluation sets: to choose settings on.
+    """
     by_dataset: dict[str, list[Case]] = defaultdict(list)
     with (folder / "cases.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
             entry = json.loads(line)
-            if entry["use"] == "evaluate" and entry["mask"]:
+            wanted = entry["dataset"] in VALIDATION_FAMILIES if held_out else entry["use"] == "evaluate"
+            if wanted and entry["mask"]:
                 by_dataset[entry["dataset"]].append(_case(folder, entry))
     return [case for name in sorted(by_dataset) for case in _spread(by_dataset[name], limit)]
 

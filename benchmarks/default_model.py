@@ -62,7 +62,7 @@ class Answers:
 
 def measure_baselines(scene: Scene) -> list[dict[str, float]]:
     """Return the Dice of every baseline for every object of one image."""
-    picture = _picture(scene)
+    picture = picture_of(scene)
     rows = []
     for target in scene.targets:
         (x0, y0, _), (x1, y1, _) = target.box.start, target.box.stop
@@ -71,7 +71,7 @@ def measure_baselines(scene: Scene) -> list[dict[str, float]]:
     return rows
 
 
-def _picture(scene: Scene) -> NDArray[np.uint8]:
+def picture_of(scene: Scene) -> NDArray[np.uint8]:
     """Return what the model sees, as uint8 (rows, columns, 3): the baselines get the same intensities."""
     prepared = IntensityMap.of(scene.image, model_card(DEFAULT_MODEL))(scene.image)
     return np.ascontiguousarray(prepared.array[..., 0].transpose(2, 1, 0).round().astype(np.uint8))
@@ -233,19 +233,20 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of the model")
     parser.add_argument("--limit", type=int, help="cases of each data set at most")
     parser.add_argument("--dataset", action="append", help="only this data set; may be repeated")
+    parser.add_argument("--held-out", action="store_true", help="the held-out sets of training, to choose settings on")
     parser.add_argument("--json", type=Path, help="where every row is kept, to go on from and to sum up")
     parser.add_argument("--again", action="store_true", help="measure the model anew, as after new weights")
     parser.add_argument("--page", type=Path, help="Markdown page whose part 'default model' the tables become")
     options = parser.parse_args()
     model, record = load_model(options.model), Record(options.json, again=options.again)
-    cases = evaluation_cases(options.data, limit=options.limit)
+    cases = evaluation_cases(options.data, limit=options.limit, held_out=options.held_out)
     if options.dataset:
         cases = [case for case in cases if case.dataset in options.dataset]
     started = time.perf_counter()
     results = [row for case in track(cases, "measuring") for row in record.measure(case, model)]
     own = [BOX, LOOSE, *map(_clicks, CLICKS)]
     text = report(results, [*own, *BASELINES])
-    if options.limit is None and not options.dataset:
+    if options.limit is None and not options.dataset and not options.held_out:
         text = goals(results) + "\n\n" + text
     print(text)
     print(f"{len(results)} objects in {time.perf_counter() - started:.0f} s")

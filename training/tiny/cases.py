@@ -38,7 +38,7 @@ LABELS_ONLY = "synthseg_labels_only"  # brain label maps without images, for syn
 
 LONGEST_SIDE = 640  # of a cached view, in pixels
 SHORTEST_SIDE = 48  # thinner views are the side views of thick-sliced volumes
-SLICES_AN_AXIS = 10
+SLICES_AN_AXIS = 24
 MIN_OBJECT_PX = 24
 MAX_OBJECTS_A_LABEL = 24
 CT_WINDOWS = ((40.0, 400.0), (-600.0, 1500.0), (300.0, 1500.0), (50.0, 150.0), (20.0, 900.0))  # centre, width in HU

@@ -3,8 +3,9 @@
 `python -m training.tiny.export --checkpoint runs/tiny/checkpoint.pt --out src/samaritan/models/tiny/weights`
 
 Large weights are stored as float16 and computed with as float32 (ONNX Runtime folds the casts when it loads a graph),
-which halves the files. The graphs have their batch norms folded; the safetensors file has them, for further training.
-The export fails unless the graphs and the safetensors file, both read back, give the same masks.
+which halves the files. The graphs keep their batch norms, which ONNX Runtime folds likewise: folded before the
+rounding, the weights would be rounded to others than those of the safetensors file. The export fails unless the graphs
+and the safetensors file, both read back, give the same masks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, folded, load_network
+from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, load_network
 from samaritan.models.tiny.prompt_maps import CHANNELS, render
 
 OPSET = 17
@@ -52,19 +53,18 @@ def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
     """Write the two graphs, `network.safetensors` and `manifest.json` to `folder`; return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_halved(network.state_dict()), folder / NETWORK_FILE)
-    network = load_network(folder / NETWORK_FILE).eval()
-    inference = folded(network)
+    network = load_network(folder / NETWORK_FILE, network.design).eval()
     image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
     maps = torch.from_numpy(_example_prompts())
     with torch.no_grad():
-        embedding = inference.encoder(image)
-    sides = {name: {2: f"height/{step}", 3: f"width/{step}"} for name, step in GRID.items()}
-    _write(inference.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
-        "image": {2: "height", 3: "width"}, **sides,
+        embedding = network.encoder(image)
+    sides = {name: {0: "images", 2: f"height/{step}", 3: f"width/{step}"} for name, step in GRID.items()}
+    _write(network.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
+        "image": {0: "images", 2: "height", 3: "width"}, **sides,
     })  # fmt: skip
-    _write(_FlatDecoder(inference.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
+    _write(_FlatDecoder(network.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
         ["logits", "iou"], {
-            **sides, "prompt_maps": {0: "prompts", **sides["s4"]}, "logits": {0: "prompts", **sides["s2"]},
+            **sides, "prompt_maps": {**sides["s4"], 0: "prompts"}, "logits": {**sides["s2"], 0: "prompts"},
             "iou": {0: "prompts"},
     })  # fmt: skip
     manifest: dict[str, Any] = {"input_side": SIDE, "prompt_channels": CHANNELS, "files": {}}
@@ -120,7 +120,7 @@ def _write(
         warnings.simplefilter("ignore")  # the exporter warns of its own age and of shapes that are dynamic here
         torch.onnx.export(
             module, example, str(path), input_names=inputs, output_names=outputs, dynamic_axes=dynamic,
-            opset_version=OPSET, dynamo=False,
+            opset_version=OPSET, dynamo=False, training=torch.onnx.TrainingMode.PRESERVE,
         )  # fmt: skip
     model = onnx.load(path)
     _store_as_half(model.graph)
@@ -133,7 +133,7 @@ def _store_as_half(graph: onnx.GraphProto) -> None:
     casts = []
     for weight in graph.initializer:
         values = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or values.size < HALF_FROM:
+        if weight.data_type != TensorProto.FLOAT or values.ndim < 2 or values.size < HALF_FROM:
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

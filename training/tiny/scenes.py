@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from training.tiny.cases import View
 
-from samaritan.data.synthesis import deform, draw_scene, paint_scene, spoil
+from samaritan.data.synthesis import deform, draw_scene, paint_scene, smooth_noise, spoil
 from samaritan.models.tiny.zoom import stretched
 
 Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
-SCENE_SHARE, REPAINT_SHARE = 0.2, 0.08
+SCENE_SHARE, REPAINT_SHARE = 0.25, 0.1
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.15, 2.6)  # side of a crop around one object, over the longer side of the object
 ZOOM_SHARE = 0.75
+BENT_SHARE, BEND = 0.4, 0.025  # of the crops that are bent, by up to so much of their side
 MIN_VISIBLE_PX = 20
 
 
@@ -35,7 +36,10 @@ class Sample:
 
 
 class Sampler:
-    """Draws samples: a family first, all equally often, then one of its views, then objects in it."""
+    """Draws samples: a family first, all equally often, then one of its views, then objects in it.
+
+    Without any view there are synthetic scenes only.
+    """
 
     def __init__(self, views: Sequence[View]) -> None:
         self._families: dict[str, list[View]] = {}
@@ -46,7 +50,7 @@ class Sampler:
     def draw(self, size: int, objects: int, rng: np.random.Generator) -> Sample:
         """Draw one sample of `size` x `size` pixels with `objects` masks (some may repeat)."""
         while True:
-            is_scene = rng.random() < SCENE_SHARE
+            is_scene = not self._names or rng.random() < SCENE_SHARE
             sample = _crop(_scene(rng) if is_scene else self._view(rng), size, objects, rng)
             if sample is not None:
                 return _finished(sample, rng, spoilt=is_scene)
@@ -84,13 +88,13 @@ def _crop(view: View, size: int, objects: int, rng: np.random.Generator) -> Samp
     if not visible.any():
         return None
     matrix = _placement(visible, size, rng)
-    square = (size, size)
-    parts = cv2.warpAffine(view.parts, matrix, square, flags=cv2.INTER_NEAREST)
-    valid = cv2.warpAffine(np.ones(view.parts.shape, np.uint8), matrix, square, flags=cv2.INTER_NEAREST) > 0
+    sources = _sources(matrix, size, rng)
+    parts = cv2.remap(view.parts, *sources, cv2.INTER_NEAREST)
+    valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
     masks = _choose(parts, [anchor, *view.objects], objects, rng)
     if not masks:
         return None
-    image = _warp(view.image, matrix, size)
+    image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
     image[~valid] = 0.0
     return Sample(image, valid, masks)
 
@@ -140,12 +144,22 @@ def _target(
     return np.asarray(whole if view_fits else anywhere)
 
 
-def _warp(image: Array, matrix: Array, size: int) -> Array:
-    """Warp to RGB float32 (size, size, 3), smoothed before shrinking."""
-    shrink = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+def _sources(matrix: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return where in the view each pixel of the crop comes from, x and y (size, size); now and then bent."""
+    rows, columns = np.mgrid[0:size, 0:size].astype(np.float32)
+    if rng.random() < BENT_SHARE:
+        amount, grain = np.float32(rng.uniform(0, BEND) * size), size * rng.uniform(0.15, 0.4)
+        columns = columns + amount * smooth_noise((size, size), grain, rng)
+        rows = rows + amount * smooth_noise((size, size), grain, rng)
+    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
+    return tuple(row[0] * columns + row[1] * rows + row[2] for row in inverse)  # type: ignore[return-value]
+
+
+def _resample(image: Array, sources: tuple[Array, Array], *, shrink: float) -> Array:
+    """Return RGB float32 (size, size, 3) from there, smoothed before shrinking."""
     if shrink < 0.8:
-        image = cv2.GaussianBlur(image, (0, 0), 0.5 / float(shrink))
-    warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.float32)
+        image = cv2.GaussianBlur(image, (0, 0), 0.5 / shrink)
+    warped = cv2.remap(image, *sources, cv2.INTER_LINEAR).astype(np.float32)
     return np.repeat(warped[..., None], 3, axis=2) if warped.ndim == 2 else warped
 
 

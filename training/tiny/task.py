@@ -26,6 +26,8 @@ from samaritan.models.tiny.network import Embedding, Masks, TinyNetwork
 
 Array = NDArray[Any]
 
+MOST_ROUNDS = 8  # of corrections
+
 
 class Batch(NamedTuple):
     """Images with several prompted objects each; n counts prompts, image by image."""
@@ -42,34 +44,38 @@ class Batch(NamedTuple):
 class Plan:
     """What the batches of a run hold.
 
-    The first half of a run sees crops of `first_side` pixels, which teaches most of what there is to learn at
-    a third of the cost; the second half crops of `last_side`, the side of the windows at inference.
+    A run begins on small crops, which teach most of what there is to learn at a fraction of the cost, and ends on crops
+    of the side that windows have at inference.
     """
 
     steps: int
     seed: int = 0
     images: int = 16
     prompts_an_image: int = 2
-    first_side: int = 160
-    last_side: int = 256
-    correction_share: float = 0.3  # of steps whose masks, half of them, are corrected once
+    sides: tuple[int, ...] = (128, 192, 256)  # of the crops, in pixels, one stage after the other
+    stages: tuple[float, ...] = (0.6, 0.88, 1.0)  # when each stage ends, as a fraction of the run
+    correction_share: float = 0.5  # of steps in which half of the masks are corrected, in one round or more
+    no_click_share: float = 0.25  # of corrections that add no click: a second, closer look at the same prompts
 
     def side(self, step: int) -> int:
         """Side of the crops of a step, in pixels."""
-        return self.first_side if 2 * step < self.steps else self.last_side
+        return self.sides[sum(step >= end * self.steps for end in self.stages[: len(self.sides) - 1])]
 
 
 class TinyTask:
-    """The `samaritan.adapt.Task` of the `tiny` network; workers read the views from `cache` when they begin."""
+    """The `samaritan.adapt.Task` of the `tiny` network.
 
-    def __init__(self, plan: Plan, data: Path, cache: Path) -> None:
+    Workers read the views of real cases from `cache` when they begin; without `data` there are synthetic scenes only.
+    """
+
+    def __init__(self, plan: Plan, data: Path | None, cache: Path) -> None:
         self.plan, self._data, self._cache = plan, data, cache
 
     @cached_property
     def sampler(self) -> Sampler:
         """Source of images with objects: all families but the held-out ones."""
         cv2.setNumThreads(1)
-        return Sampler(split(load_views(self._data, self._cache))[0])
+        return Sampler([] if self._data is None else split(load_views(self._data, self._cache))[0])
 
     def batch(self, step: int) -> Batch:
         """Draw the samples of a step and simulate their prompts."""
@@ -100,31 +106,59 @@ class TinyTask:
         terms = loss_terms(masks, target, valid, batch.ambiguous)
         if torch.rand(()) < self.plan.correction_share:
             chosen = torch.randperm(len(batch.masks))[: len(batch.images)]
-            maps = corrected(batch, masks, chosen).to(target.device)
             at = chosen.to(target.device)
-            again = module.decoder(Embedding(*(part[at] for part in embedding)), maps)
+            again = self._correct(module, Embedding(*(part[at] for part in embedding)), batch, masks, chosen)
             terms["corrected"] = 0.5 * sum(
                 loss_terms(again, target[at], valid[at], torch.zeros_like(batch.ambiguous[at])).values(),
-                torch.zeros(()),
-            ).to(target.device)
+                torch.zeros((), device=target.device),
+            )
         return terms
 
+    def _correct(self, module: TinyNetwork, embedding: Embedding, batch: Batch, masks: Masks, chosen: Tensor) -> Masks:
+        """Return the answers for the ``chosen`` masks after some rounds of clicks; only the last round learns."""
+        best = torch.where(batch.ambiguous, masks.predicted_iou.argmax(dim=1), 0)[chosen.to(batch.ambiguous.device)]
+        shown = masks.logits[chosen.to(best.device)].detach()[torch.arange(len(best), device=best.device), best]
+        references = batch.masks[chosen.to(batch.masks.device)].cpu().numpy()
+        prompts = [batch.prompts[index] for index in chosen.tolist()]
+        rounds = int(torch.empty(()).geometric_(0.5).clamp(max=MOST_ROUNDS))
+        for left in reversed(range(rounds)):
+            without = torch.rand(len(prompts)) < self.plan.no_click_share
+            answers = [
+                corrected(given, reference, seen, click=not bool(skip))
+                for given, reference, seen, skip in zip(
+                    prompts, references, shown.float().cpu().numpy(), without, strict=True
+                )
+            ]
+            prompts = [given for given, _ in answers]
+            maps = torch.from_numpy(np.stack([drawn for _, drawn in answers])).to(shown.device)
+            with torch.set_grad_enabled(left == 0):
+                again: Masks = module.decoder(embedding, maps.contiguous(memory_format=torch.channels_last))
+            shown = again.logits[:, 0].detach()
+        return again
 
-def corrected(batch: Batch, masks: Masks, chosen: Tensor) -> Tensor:
-    """Click where each of the `chosen` masks is most wrong; return their new prompt maps, with what they showed."""
-    best = torch.where(batch.ambiguous, masks.predicted_iou.argmax(dim=1), 0)
-    seen = masks.logits.detach().float()[torch.arange(len(best), device=best.device), best].cpu()
-    side, reference = batch.masks.shape[-1], batch.masks.cpu().numpy()
-    frame, maps = Letterbox.fit((side, side), side=side, multiple=side), []
-    for index in chosen.tolist():
-        prompts = batch.prompts[index]
-        logits = frame.logits_from_frame(seen[index, None].numpy())
-        shown = Prediction(logits, np.zeros(1, np.float32), prompts.geometry)
-        click = next_click(reference[index].T[..., None], shown.mask, prompts.geometry)
-        if click is not None and click.voxel not in {point.voxel for point in prompts.points}:
-            prompts = prompts.add(click)
-        maps.append(prompt_maps(prompts, shown, side))
-    return torch.from_numpy(np.stack(maps)).contiguous(memory_format=torch.channels_last)
+
+def corrected(prompts: Prompts, reference: Array, seen: Array, *, click: bool = True) -> tuple[Prompts, Array]:
+    """Click where a mask is most wrong; return all prompts and their maps, with the mask as the previous one.
+
+    Parameters
+    ----------
+    prompts
+        What was asked.
+    reference
+        The object, bool (side, side).
+    seen
+        The logits that came back, (side / 2, side / 2).
+    click
+        Whether to add the click, or only to look again.
+    """
+    side = len(reference)
+    frame = Letterbox.fit((side, side), side=side, multiple=side)
+    shown = Prediction(frame.logits_from_frame(seen[None]), np.zeros(1, np.float32), prompts.geometry)
+    if click:
+        added = next_click(reference.T[..., None], shown.mask, prompts.geometry)
+        if added is not None and added.voxel not in {point.voxel for point in prompts.points}:
+            prompts = prompts.add(added)
+    return prompts, prompt_maps(prompts, shown, side)
 
 
 def prompt_maps(prompts: Prompts, shown: Prediction | None, side: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -21,16 +21,16 @@ from training.tiny.quick_check import check
 from training.tiny.task import Plan, TinyTask
 
 from samaritan.adapt import Group, Settings, fit
-from samaritan.models.tiny.network import TinyNetwork, load_network
+from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork, load_network
 
 FROZEN_STAGES = 2  # of the backbone, after its stem: edges and spots, which ImageNet has taught well enough
 WATCHED = 3  # one in so many of the held-out views is looked at in between
-ENCODER_RATE, DECODER_RATE = 4e-4, 2e-3
+ENCODER_RATE, CONTEXT_RATE, DECODER_RATE = 4e-4, 1e-3, 2e-3  # attention layers are easily upset
 
 
-def make_network(init: Path | None) -> TinyNetwork:
+def make_network(init: Path | None, design: Design = DESIGN) -> TinyNetwork:
     """Return the network to train: with ImageNet's encoder, or with the weights of `init` (safetensors or a run's)."""
-    network = TinyNetwork()
+    network = TinyNetwork(design)
     if init is None:
         load_imagenet(network.encoder.backbone)
     elif init.suffix == ".safetensors":
@@ -46,10 +46,11 @@ def make_network(init: Path | None) -> TinyNetwork:
 
 def groups(network: TinyNetwork, *, rate: float = 1.0) -> Sequence[Group]:
     """Return what learns slowly, because ImageNet taught it, and what is new; at `rate` times the usual rates."""
-    known = list(network.encoder.backbone.parameters())
-    old = {id(parameter) for parameter in known}
-    new = [parameter for parameter in network.parameters() if id(parameter) not in old]
-    return [Group(known, rate * ENCODER_RATE), Group(new, rate * DECODER_RATE)]
+    known, context = list(network.encoder.backbone.parameters()), list(network.decoder.context.parameters())
+    other = {id(parameter) for parameter in (*known, *context)}
+    new = [parameter for parameter in network.parameters() if id(parameter) not in other]
+    parts = ((known, ENCODER_RATE), (context, CONTEXT_RATE), (new, DECODER_RATE))
+    return [Group(parameters, rate * peak) for parameters, peak in parts]
 
 
 def main() -> None:
@@ -58,17 +59,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--init", type=Path, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
-    parser.add_argument("--first-side", type=int, default=160, help="of the crops in the first half, in pixels")
+    parser.add_argument("--side", type=int, help="of all crops, in pixels; by default they grow on the way")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     parser.add_argument("--validate-every", type=int, default=1000, help="steps")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"
-    plan = Plan(steps=options.steps, seed=options.seed, first_side=options.first_side)
+    plan = Plan(steps=options.steps, seed=options.seed)
+    if options.side:
+        plan = replace(plan, sides=(options.side,))
     held = split(load_views(options.data, cache))[1][::WATCHED]
     network = make_network(options.init)
     settings = Settings(

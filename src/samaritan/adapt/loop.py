@@ -8,6 +8,7 @@ statistics of a frozen batch norm. The loop knows neither masks nor prompts.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from samaritan.adapt.journal import Entry, Journal
 from samaritan.adapt.state import Average, State, load, save
 from samaritan.core.errors import TrainingError
+from samaritan.io.atomic import atomic_path
 
 Scores = Mapping[str, float]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -130,7 +132,9 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
     config: Mapping[str, object] | None = None,
     on_step: Callable[[Entry], None] | None = None,
 ) -> Result:
-    """Train ``module`` in place; the folder ``out`` gets ``checkpoint.pt``, ``log.jsonl`` and ``curve.png``.
+    """Train ``module`` in place.
+
+    The folder ``out`` gets ``config.json``, ``checkpoint.pt``, ``log.jsonl`` and ``curve.png``.
 
     Parameters
     ----------
@@ -143,7 +147,8 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
     validate
         Scores of the module with the averaged weights; it gets it in eval mode.
     config
-        What else decides the run (of the task, say): kept in the checkpoint, and a run that goes on must have the same.
+        What else decides the run (of the task, say), as JSON has it: kept with the checkpoint, and a run that goes on
+        must have the same.
     on_step
         Called after every step with its entry of the log, for a progress bar.
 
@@ -160,6 +165,8 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         trainer.restore(load(checkpoint, config=described))
+    with atomic_path(out / "config.json") as staged:
+        staged.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     journal = Journal(out, step=trainer.step)
     saved, scores = time.monotonic(), {}
     with contextlib.closing(_batches(task, settings, trainer.step)) as batches:

@@ -20,6 +20,7 @@ except ImportError as error:
 from samaritan.data.synthesis.anatomy import deform
 from samaritan.data.synthesis.appearance import APPEARANCES, Appearance
 from samaritan.data.synthesis.artefacts import spoil
+from samaritan.data.synthesis.noise import smooth_noise
 from samaritan.data.synthesis.scene import Scene, draw_scene, paint_scene
 from samaritan.data.synthesis.shapes import SHAPES, Canvas
 from samaritan.data.synthesis.sheet import contact_sheet
@@ -34,5 +35,6 @@ __all__ = [
     "deform",
     "draw_scene",
     "paint_scene",
+    "smooth_noise",
     "spoil",
 ]

@@ -11,13 +11,13 @@ package never imports this module: it runs the exported ONNX graphs.
   embedding broadcasts over a batch of prompts; attention at stride 16 for context, convolutions at 8, 4 and 2 for
   detail.
 
-Batch norms keep training stable (every encoder convolution has one, every path of the decoder); `folded` merges them
-into the convolutions for inference.
+Batch norms keep training stable (every encoder convolution has one, every path of the decoder); ONNX Runtime merges
+them into the convolutions when it loads a graph. The last layer of every residual branch of the decoder begins at 0.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samaritan.core.errors import CheckpointMismatchError
 from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
-from samaritan.models.tiny.prompt_maps import ELLIPSE, HAS_BOX, HAS_PREVIOUS
+from samaritan.models.tiny.prompt_maps import (
+    ELLIPSE,
+    HAS_BOX,
+    HAS_PREVIOUS,
+    NEAR_NEGATIVE,
+    NEAR_POSITIVE,
+    NEGATIVE,
+    POSITIVE,
+    PREVIOUS,
+)
 
 MASKS = 3
 NETWORK_FILE = "network.safetensors"  # of a weights folder, beside the ONNX graphs
@@ -49,11 +57,43 @@ _STAGES = (
 _STEM_CHANNELS = 32
 _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
 
-# What a box alone says, as logits, to begin training with: the inscribed ellipse, and no leaning.
-_BOX_PRIOR = (4.0, 0.0)
+# What prompts say by themselves, as logits, to begin training with: the ellipse in a box, and no leaning; nearness to
+# marks; what the previous mask showed.
+_PRIOR = (4.0, 0.0, 4.0, 4.0)
 
 _IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
-_WIDTHS = {16: 128, 8: 64, 4: 48, 2: 8}  # channels of the embedding by stride
+_WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What the designs that were compared differ in (docs/decisions/0005); the default is the one that ships.
+
+    Parameters
+    ----------
+    attention
+        Attention layers at stride 16; with 0 there are two blocks of dilated convolutions in their place.
+    blocks8, blocks4
+        Residual blocks at strides 8 and 4.
+    detail
+        Channels at stride 2.
+    likeness
+        Whether the decoder is shown where the image looks like what is under the prompts.
+    """
+
+    attention: int = 2
+    blocks8: int = 2
+    blocks4: int = 2
+    detail: int = 8
+    likeness: bool = True
+
+    @property
+    def widths(self) -> dict[int, int]:
+        """Channels of the embedding by stride."""
+        return {**_WIDTHS, 2: self.detail}
+
+
+DESIGN = Design()
 
 
 class Embedding(NamedTuple):
@@ -81,17 +121,12 @@ class ConvNorm(nn.Module):
         super().__init__()
         padding = dilation * (kernel // 2)
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation=dilation, groups=groups, bias=False)
-        self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(outputs, eps=_IMAGENET_EPSILON, momentum=0.03)
+        self.norm = nn.BatchNorm2d(outputs, eps=_IMAGENET_EPSILON, momentum=0.03)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
-        y: Tensor = self.conv(x)
-        return y if self.norm is None else self.norm(y)
-
-    def fold(self) -> None:
-        """Merge the batch norm, as it is at inference, into the convolution."""
-        if self.norm is not None:
-            self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), None
+        y: Tensor = self.norm(self.conv(x))
+        return y
 
 
 class InvertedResidual(nn.Module):
@@ -146,13 +181,13 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = Backbone()
         channels = [_STAGES[index][3] for index in _TAPPED_STAGES]  # at strides 2, 4, 8, 16, 32
-        wide = _WIDTHS
+        wide = design.widths
         self.top = ConvNorm(channels[4], wide[16])
         self.lateral = nn.ModuleList([ConvNorm(c, wide[s]) for c, s in zip(channels, (2, 4, 8, 16), strict=False)])
         self.down = nn.ModuleList([ConvNorm(wide[2 * s], wide[s]) for s in (2, 4, 8)])
@@ -170,7 +205,10 @@ class Encoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """A pre-norm transformer layer on a feature map; keys and values are averaged over 2 x 2 cells to save time."""
+    """A pre-norm transformer layer on a feature map; at first it changes nothing.
+
+    Keys and values are averaged over 2 x 2 cells to save time.
+    """
 
     def __init__(self, channels: int, *, heads: int) -> None:
         super().__init__()
@@ -180,7 +218,10 @@ class Attention(nn.Module):
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
         self.out = nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Linear(2 * channels, channels))
+        last = nn.Linear(2 * channels, channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(), last)
+        for branch_end in (self.position, self.out, last):
+            _silence(branch_end)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape; h and w are even."""
@@ -195,45 +236,97 @@ class Attention(nn.Module):
         return tokens.transpose(1, 2).reshape(n, c, h, w)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        # Written out: PyTorch's fused attention takes a tenth of a training step on a CPU, these few tokens hardly any.
         q, k, v = (t.reshape(t.shape[0], t.shape[1], self.heads, -1).transpose(1, 2) for t in (query, key, value))
-        mixed: Tensor = functional.scaled_dot_product_attention(q, k, v)
+        weights = torch.softmax(q @ k.transpose(2, 3) * q.shape[-1] ** -0.5, dim=-1)
+        mixed: Tensor = weights @ v
         return mixed.transpose(1, 2).flatten(2)
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions, the second dilated to see further, added to the input."""
+    """Two 3x3 convolutions, the second dilated to see further, added to the input; at first they add nothing."""
 
     def __init__(self, channels: int, *, dilation: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = ConvNorm(channels, channels, 3, dilation=dilation)
+        nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
 
+class Likeness(nn.Module):
+    """Where the image looks like what is under the prompts, in features of the decoder.
+
+    The features under the positive marks, the negative ones, the middle of the box and the previous mask are averaged,
+    each to one vector. Every place is compared with the four by cosine, in groups of channels: each is another trait.
+    """
+
+    def __init__(self, channels: int, *, groups: int = 8) -> None:
+        super().__init__()
+        self.groups = groups
+        self.traits = nn.Conv2d(channels, channels, 1)
+        self.mix = nn.Conv2d(4 * groups, channels, 1)
+
+    def forward(self, features: Tensor, under: Tensor) -> Tensor:
+        """Compare.
+
+        Parameters
+        ----------
+        features
+            (b, channels, h, w) of one image (b = 1) or of n.
+        under
+            (n, 4, h, w), not negative: how much of a place each kind of prompt covers.
+
+        Returns
+        -------
+        Tensor
+            (n, channels, h, w)
+        """
+        traits = self._normed(self.traits(features).flatten(2))  # (b, c, cells)
+        weights = under.flatten(2)
+        weights = (weights / (weights.sum(dim=2, keepdim=True) + 1e-3)).to(traits.dtype)  # (n, 4, cells)
+        means = self._normed((weights @ traits.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)  # (n, 4, c)
+        # Each group apart in one product: few large matrices are faster than many small ones.
+        apart = torch.eye(self.groups, dtype=means.dtype, device=means.device)[:, :, None]
+        rows = means.reshape(*means.shape[:2], 1, self.groups, -1) * apart  # (n, 4, g, g, c / g)
+        alike = rows.flatten(3).flatten(1, 2) @ traits  # (n, 4 g, cells)
+        mixed: Tensor = self.mix(alike.reshape(*alike.shape[:2], *under.shape[2:]))
+        return mixed
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """Bring each group of the channels of (b, c, cells) to unit length."""
+        grouped = x.reshape(x.shape[0], self.groups, -1, x.shape[2])
+        inverse = torch.rsqrt(grouped.square().sum(dim=2, keepdim=True) + 1e-4)
+        return (grouped * inverse.to(x.dtype)).flatten(1, 2)
+
+
 class Decoder(nn.Module):
     """Embedding and prompt maps -> masks."""
 
-    def __init__(self) -> None:
+    def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
-        wide = _WIDTHS
+        wide = design.widths
         hint = {16: 128, 8: 64, 4: 32}
         self.prompt4 = nn.Conv2d(PROMPT_CHANNELS, hint[4], 3, padding=1)
         self.prompt8 = ConvNorm(hint[4], hint[8], 3, 2)
         self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)
+        self.likeness8 = Likeness(wide[8]) if design.likeness else None
+        self.likeness4 = Likeness(wide[4]) if design.likeness else None
         self.hint16, self.hint8, self.hint4 = (nn.Conv2d(hint[s], wide[s], 1) for s in (16, 8, 4))
-        self.context = nn.Sequential(Attention(wide[16], heads=4), Attention(wide[16], heads=4))
+        self.context = nn.Sequential(*(Attention(wide[16], heads=4) for _ in range(design.attention)))
+        if not design.attention:
+            self.context = _blocks(wide[16], 2)
         self.to8, self.to4 = ConvNorm(wide[16], wide[8]), ConvNorm(wide[8], wide[4])
         self.to2 = nn.Conv2d(wide[4], 4 * wide[2], 1)
-        self.refine8 = Residual(wide[8], dilation=2)
-        self.refine4 = nn.Sequential(Residual(wide[4], dilation=2), Residual(wide[4], dilation=4))
+        self.refine8, self.refine4 = _blocks(wide[8], design.blocks8), _blocks(wide[4], design.blocks4)
         self.refine2 = nn.Conv2d(wide[2], wide[2], 3, padding=1)
         self.mask = nn.Conv2d(wide[2], MASKS, 3, padding=1)
         if self.mask.bias is not None:
             nn.init.constant_(self.mask.bias, -1.0)  # most pixels belong to no object
-        self.box_prior = nn.Parameter(torch.tensor(_BOX_PRIOR))
+        self.prior = nn.Parameter(torch.tensor(_PRIOR))
         self.quality = nn.Sequential(nn.Linear(wide[4] + 3, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, embedding: Embedding, prompt_maps: Tensor) -> Masks:
@@ -249,23 +342,30 @@ class Decoder(nn.Module):
         s16, s8, s4, s2 = embedding
         hint4 = functional.relu(self.prompt4(prompt_maps))
         hint8 = functional.relu(self.prompt8(hint4))
-        x = self.context(functional.relu(s16 + self.hint16(functional.relu(self.prompt16(hint8)))))
-        x = self.refine8(functional.relu(s8 + self.hint8(hint8) + _double(self.to8(x))))
-        x4 = self.refine4(functional.relu(s4 + self.hint4(hint4) + _double(self.to4(x))))
+        hint16 = functional.relu(self.prompt16(hint8))
+        told8, told4 = self.hint8(hint8), self.hint4(hint4)
+        if self.likeness8 is not None and self.likeness4 is not None:
+            under = prompt_maps[:, (POSITIVE, NEGATIVE, ELLIPSE, PREVIOUS)].clamp(min=0.0)
+            told8 = told8 + self.likeness8(s8, functional.avg_pool2d(under, 2))
+            told4 = told4 + self.likeness4(s4, under)
+        x = self.context(functional.relu(s16 + self.hint16(hint16)))
+        x = self.refine8(functional.relu(s8 + told8 + _double(self.to8(x))))
+        x4 = self.refine4(functional.relu(s4 + told4 + _double(self.to4(x))))
         x = functional.relu(s2 + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x))) + self._prior(prompt_maps)
+        logits = self.mask(functional.relu(self.refine2(x))) + self._say(prompt_maps)
         return Masks(logits, self._predict_iou(x4, logits))
 
-    def _prior(self, prompt_maps: Tensor) -> Tensor:
-        """Logits (n, 1, H / 2, W / 2) of what a box alone says; 0 without one, or once there is a previous mask.
+    def _say(self, prompt_maps: Tensor) -> Tensor:
+        """Logits (n, 1, H / 2, W / 2) of what the prompts say by themselves: the network learns departures from it.
 
-        A tight box's ellipse is right to a Dice of about .8 on any kind of image: the network need only learn where an
-        image departs from it.
+        A tight box's ellipse is right to a Dice of about .8 on any kind of image, what is near a click is more likely
+        the object than not, and a previous mask is mostly right: it takes the place of the others.
         """
-        ellipse, leaning = self.box_prior
-        prior = ellipse * prompt_maps[:, ELLIPSE, None] + leaning * prompt_maps[:, HAS_BOX, None]
-        first = 1.0 - prompt_maps[:, HAS_PREVIOUS, None]
-        return functional.interpolate(prior * first, scale_factor=2.0, mode="bilinear")
+        ellipse, leaning, near, previous = self.prior
+        box = ellipse * prompt_maps[:, ELLIPSE] + leaning * prompt_maps[:, HAS_BOX]
+        marks = near * (prompt_maps[:, NEAR_POSITIVE] - prompt_maps[:, NEAR_NEGATIVE])
+        said = (box + marks) * (1.0 - prompt_maps[:, HAS_PREVIOUS]) + previous * prompt_maps[:, PREVIOUS]
+        return functional.interpolate(said[:, None], scale_factor=2.0, mode="bilinear")
 
     def _predict_iou(self, features: Tensor, logits: Tensor) -> Tensor:
         """Judge each mask by the features under it, its sureness and its size; no gradient flows into the mask."""
@@ -282,22 +382,14 @@ class Decoder(nn.Module):
 class TinyNetwork(nn.Module):
     """Encoder and decoder together, as they are trained."""
 
-    def __init__(self) -> None:
+    def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder()
+        self.design = design
+        self.encoder = Encoder(design)
+        self.decoder = Decoder(design)
 
 
-def folded(network: TinyNetwork) -> TinyNetwork:
-    """Return an inference copy whose batch norms are merged into the convolutions before them: the same function."""
-    copy = deepcopy(network).eval()
-    for module in copy.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
-    return copy
-
-
-def load_network(file: Path) -> TinyNetwork:
+def load_network(file: Path, design: Design = DESIGN) -> TinyNetwork:
     """Return the network of a safetensors file, with float32 weights, ready to be trained further.
 
     Raises
@@ -305,7 +397,7 @@ def load_network(file: Path) -> TinyNetwork:
     CheckpointMismatchError
         If the file holds other tensors than the network.
     """
-    network = TinyNetwork()
+    network = TinyNetwork(design)
     stored = load_file(file)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
@@ -318,6 +410,18 @@ def load_network(file: Path) -> TinyNetwork:
         )
     network.load_state_dict(stored)
     return network
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    """Residual blocks that see 2 and 4 cells far in turn."""
+    return nn.Sequential(*(Residual(channels, dilation=(2, 4)[index % 2]) for index in range(count)))
+
+
+def _silence(layer: nn.Conv2d | nn.Linear) -> None:
+    """Make the last layer of a residual branch give 0, so that a block begins as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ FRAME_UNIT_PX = 128.0
 LOGIT_SCALE = 4.0
 MAX_SCRIBBLE_CELLS = 96
 
-_POSITIVE, _NEGATIVE, _NEAR_POSITIVE, _NEAR_NEGATIVE, _BOX, HAS_BOX = range(6)
-_FRAME_X, _FRAME_Y, ELLIPSE, _FRAME_SIZE, _PREVIOUS, HAS_PREVIOUS = range(6, 12)
+POSITIVE, NEGATIVE, NEAR_POSITIVE, NEAR_NEGATIVE, _BOX, HAS_BOX = range(6)
+_FRAME_X, _FRAME_Y, ELLIPSE, _FRAME_SIZE, PREVIOUS, HAS_PREVIOUS = range(6, 12)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def render(
     strokes = scribbles or Scribbles()
     spots = np.zeros((0, 2), np.float32) if points is None else np.asarray(points, np.float32).reshape(-1, 2)
     signs = np.zeros(0, bool) if positive is None else np.asarray(positive, bool).reshape(-1)
-    inside = _draw_marks(maps, spots[signs], strokes.positive, channels=(_POSITIVE, _NEAR_POSITIVE))
-    _draw_marks(maps, spots[~signs], strokes.negative, channels=(_NEGATIVE, _NEAR_NEGATIVE))
+    inside = _draw_marks(maps, spots[signs], strokes.positive, channels=(POSITIVE, NEAR_POSITIVE))
+    _draw_marks(maps, spots[~signs], strokes.negative, channels=(NEGATIVE, NEAR_NEGATIVE))
     frame = _frame_around(inside)
     if box is not None:
         frame = np.asarray(box, np.float64).reshape(4)
@@ -117,7 +117,7 @@ def render(
     if frame is not None:
         _draw_frame(maps, frame, is_box=box is not None)
     if previous is not None:
-        maps[_PREVIOUS] = _block_mean(np.tanh(np.asarray(previous, np.float32) / LOGIT_SCALE), (rows, columns))
+        maps[PREVIOUS] = _block_mean(np.tanh(np.asarray(previous, np.float32) / LOGIT_SCALE), (rows, columns))
         maps[HAS_PREVIOUS] = 1.0
     return maps
 

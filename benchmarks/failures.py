@@ -1,0 +1,171 @@
+"""Draw what the default model gets wrong, and say on what kind of thing.
+
+`python -m benchmarks.failures -o docs/images/failures.png [--page docs/models/default.md]`
+`python -m benchmarks.failures -o worst.png --data DATA --record default_model.json`
+
+The first makes synthetic scenes that training did not draw, of each kind of shape, and draws the worst from its tight
+box; the table has means. The second draws, of each modality, the worst objects that `benchmarks.default_model` has put
+on record; look at it, but keep it to yourself: most evaluation images may not be passed on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import Case, evaluation_cases, scenes
+from benchmarks.default_model import BOX, picture_of
+from benchmarks.macro import dice, table
+from benchmarks.page import replace_part
+from samaritan import Prompts, load_model
+from samaritan.autoprompt import simulate
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import RGB, Image
+from samaritan.core.model import Model
+from samaritan.data.synthesis import SHAPES, Canvas, deform, paint_scene
+from samaritan.infer.embedder import Embedder
+
+Picture = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+
+SIDE = 256  # of the scenes
+SCENES_A_SHAPE = 30
+SEED = 20_000_000  # far from the seeds of training
+TILE, COLUMNS = 224, 4
+WANTED, FOUND = (0, 200, 80), (255, 120, 0)
+MARGIN = 0.5  # of the object's longer side, around it
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One object, and what came back for its tight box."""
+
+    kind: str
+    picture: Picture  # (rows, columns, 3)
+    reference: Bools  # (rows, columns)
+    found: Bools  # (rows, columns)
+    dice: float
+    dice_after_clicks: float = float("nan")
+
+
+def synthetic_answers(model: Model) -> Iterator[Answer]:
+    """Ask for one object of every scene, a fixed number of scenes of every kind of shape."""
+    for shape_number, kind in enumerate(SHAPES):
+        for number in range(SCENES_A_SHAPE):
+            rng = np.random.default_rng([SEED, shape_number, number])
+            canvas = Canvas.empty(SIDE)
+            SHAPES.get(kind)(canvas, rng)
+            parts = deform(canvas.parts, rng)
+            sizes = np.bincount(parts.ravel(), minlength=canvas.count + 1)
+            visible = [members for members in canvas.objects if sizes[list(members)].min() >= 50]
+            if not visible:
+                continue
+            scene = paint_scene(parts, tuple(visible), rng)
+            mask = scene.mask(visible[rng.integers(len(visible))])
+            yield _ask(model, kind, scene.image, mask)
+
+
+def _ask(model: Model, kind: str, picture: Picture, mask: Bools) -> Answer:
+    target = simulate.Target.of_picture(mask.T)
+    image = Image(picture.transpose(2, 1, 0)[..., None], Geometry.picture(*mask.T.shape), RGB)
+    embedding = Embedder(model, image).embedding(("k", 0))
+    prompts = Prompts(embedding.geometry, (simulate.tight_box(target),))
+    answer = first = model.decode(embedding, prompts)
+    for _ in range(3):
+        click = simulate.next_click(target.mask, answer.mask, embedding.geometry)
+        if click is not None and click not in prompts.items:
+            prompts = prompts.add(click)
+            answer = model.decode(embedding, prompts, answer)
+    return Answer(
+        kind, picture, mask, first.mask[..., 0].T, dice(target.mask, first.mask), dice(target.mask, answer.mask)
+    )
+
+
+def recorded_answers(model: Model, data: Path, record: Path, *, count: int) -> Iterator[Answer]:
+    """Ask again for the `count` objects of each modality that came out worst on record."""
+    rows = json.loads(record.read_text(encoding="utf-8"))["answers"]
+    worst: dict[str, list[tuple[float, Case, int]]] = defaultdict(list)
+    for case in evaluation_cases(data):
+        for label, row in rows.get(case.id, {}).items():
+            worst[case.modality].append((row["dice"][BOX], case, int(label)))
+    for modality, found in sorted(worst.items()):
+        for _, case, label in sorted(found, key=lambda entry: entry[0])[:count]:
+            for scene in scenes(case):
+                for target in scene.targets:
+                    if target.label == label:
+                        yield _ask(model, f"{modality} {case.dataset}", picture_of(scene), target.mask[..., 0].T)
+
+
+def sheet(answers: list[Answer]) -> Picture:
+    """Return tiles of the answers: what was wanted in green, what was found in orange."""
+    tiles = [_tile(answer) for answer in answers]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)
+    rows = [np.concatenate(tiles[start : start + COLUMNS], axis=1) for start in range(0, len(tiles), COLUMNS)]
+    return np.concatenate(rows)
+
+
+def _tile(answer: Answer) -> Picture:
+    rows, columns = (np.flatnonzero(answer.reference.any(axis=axis)) for axis in (1, 0))
+    margin = int(MARGIN * max(np.ptp(rows), np.ptp(columns))) + 4
+    cut = tuple(slice(max(0, int(at[0]) - margin), int(at[-1]) + margin + 1) for at in (rows, columns))
+    scale = TILE / max(answer.reference[cut].shape)
+    canvas = np.zeros((TILE, TILE, 3), np.uint8)
+    shown = cv2.resize(answer.picture[cut], None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)[:TILE, :TILE]
+    canvas[: shown.shape[0], : shown.shape[1]] = shown
+    for mask, colour in ((answer.reference, WANTED), (answer.found, FOUND)):
+        large = cv2.resize(mask[cut].astype(np.uint8), shown.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outlines, -1, colour, 1)
+    title = np.full((18, TILE, 3), 20, np.uint8)
+    text = f"{answer.kind}: Dice {answer.dice:.2f}"
+    cv2.putText(title, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([title, canvas])
+
+
+def by_kind(answers: list[Answer]) -> dict[str, list[Answer]]:
+    """Return the answers of each kind, the kind with the lowest mean first."""
+    groups: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.kind].append(answer)
+    return dict(sorted(groups.items(), key=lambda item: float(np.mean([a.dice for a in item[1]]))))
+
+
+def main() -> None:
+    """Read the command line, ask, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
+    parser.add_argument("--page", type=Path, help="Markdown page whose part 'failures' the table becomes")
+    parser.add_argument("--data", type=Path, help="folder with cases.jsonl; with --record")
+    parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
+    parser.add_argument("--count", type=int, default=4, help="objects of each modality")
+    options = parser.parse_args()
+    model = load_model()
+    if options.record and options.data:
+        drawn = list(recorded_answers(model, options.data, options.record, count=options.count))
+    else:
+        groups = by_kind(list(synthetic_answers(model)))
+        drawn = [min(found, key=lambda answer: answer.dice) for found in groups.values()]
+        text = table(
+            ["kind of shape", "scenes", "Dice, tight box", "and three corrective clicks"],
+            [
+                [kind, len(found), f"{np.mean([a.dice for a in found]):.3f}",
+                 f"{np.mean([a.dice_after_clicks for a in found]):.3f}"]
+                for kind, found in groups.items()
+            ],
+        )  # fmt: skip
+        print(text)
+        if options.page:
+            replace_part(options.page, "failures", text + "\n")
+    cv2.imwrite(str(options.output), cv2.cvtColor(sheet(drawn), cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Compare designs of the network on equal terms: `python -m training.tiny.compare --data DATA --out runs/compare`.
+
+Each design learns the same batches for the same number of steps, from ImageNet's encoder; then the held-out families
+are asked for. A run that was killed goes on. What comes out is how fast designs learn and what they cost; differences
+of a few hundredths of Dice between runs this short are noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from training.tiny.cases import load_views, split
+from training.tiny.export import export
+from training.tiny.quick_check import check
+from training.tiny.task import Plan, TinyTask
+from training.tiny.train import groups, make_network
+
+from samaritan.adapt import Settings, fit
+from samaritan.models.tiny.network import Design, TinyNetwork
+from samaritan.models.tiny.prompt_maps import CHANNELS
+from samaritan.models.tiny.zoom import FRAME_SIDE
+
+DESIGNS = {
+    "ships": Design(),
+    "without likeness": Design(likeness=False),
+    "without attention": Design(attention=0),
+    "deeper": Design(attention=4, blocks8=4),
+}
+ROUNDS = 30
+
+
+def window_ms(network: TinyNetwork, folder: Path) -> float:
+    """Return the milliseconds that ONNX Runtime takes to encode and decode a window, which is what a click costs."""
+    export(network, folder)
+    encoder, decoder = (onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("encoder", "decoder"))
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, FRAME_SIDE, FRAME_SIDE)).astype(np.float32)
+    maps = np.zeros((1, CHANNELS, FRAME_SIDE // 4, FRAME_SIDE // 4), np.float32)
+    seconds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        features = dict(zip(("s16", "s8", "s4", "s2"), encoder.run(None, {"image": image}), strict=True))
+        decoder.run(None, {**features, "prompt_maps": maps})
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds)
+
+
+def main() -> None:
+    """Train every design, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="where the runs go")
+    parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--side", type=int, default=128, help="of the crops, in pixels")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    options = parser.parse_args()
+    cache = options.cache or options.out.parent / "tiny_cache.npz"
+    held = split(load_views(options.data, cache))[1]
+    plan = Plan(steps=options.steps, sides=(options.side,))
+    print("| design | parameters | s a step | loss, last tenth | box | click | ms a window |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, design in DESIGNS.items():
+        network, entries = make_network(None, design), []
+        fit(
+            network, TinyTask(plan, options.data, cache),
+            Settings(steps=options.steps, precision=options.precision, gradient_norm=2.0, average_decay=0.98,
+                warm_up=0.1, workers=1),
+            options.out / name.replace(" ", "_"), groups=groups(network), config=asdict(design),
+            on_step=entries.append,
+        )  # fmt: skip
+        lines = (options.out / name.replace(" ", "_") / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines]
+        average = torch.load(options.out / name.replace(" ", "_") / "checkpoint.pt", weights_only=True)["average"]
+        trained = TinyNetwork(design)
+        trained.load_state_dict(average)
+        scores = check(trained, held)
+        last = statistics.mean(entry["terms"]["mask"] for entry in entries[-len(entries) // 10 :])
+        with tempfile.TemporaryDirectory() as folder:
+            cost = window_ms(trained, Path(folder))
+        millions = sum(weight.numel() for weight in trained.parameters()) / 1e6
+        pace = statistics.median(entry["step_s"] for entry in entries)
+        print(
+            f"| {name} | {millions:.2f} M | {pace:.2f} | {last:.3f} | {scores['box']:.3f} | {scores['click']:.3f} "
+            f"| {cost:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
