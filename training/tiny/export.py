@@ -1,6 +1,6 @@
 """Export a run's averaged weights: two ONNX graphs, to run, and one safetensors file, to train on.
 
-`python -m training.tiny.export --checkpoint runs/tiny/checkpoint.pt --out src/samaritan/models/tiny/weights`
+`python -m training.tiny.export --weights runs/tiny/calibrated.safetensors --out src/samaritan/models/tiny/weights`
 
 Large weights are stored as float16 and computed with as float32 (ONNX Runtime folds the casts when it loads a graph),
 which halves the files. The graphs keep their batch norms, which ONNX Runtime folds likewise: folded before the
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from training.tiny.checkpoint import read_network
 
 from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, load_network
 from samaritan.models.tiny.prompt_maps import CHANNELS, render
@@ -146,15 +147,11 @@ def _store_as_half(graph: onnx.GraphProto) -> None:
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the ONNX files")
+    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the graphs and the safetensors file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    state = torch.load(options.checkpoint, weights_only=True)
-    network = TinyNetwork()
-    network.load_state_dict(state["average"])
-    manifest = export(network, options.out)
-    print(json.dumps({**manifest, "steps": state["step"]}, indent=2))
+    print(json.dumps(export(read_network(options.weights), options.out), indent=2))
 
 
 if __name__ == "__main__":

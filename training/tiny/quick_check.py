@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 from training.tiny.cases import View, load_views, split
+from training.tiny.checkpoint import read_network
 from training.tiny.task import prompt_maps
 
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
-from samaritan.core.geometry import Geometry
+from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Prompts
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.network import TinyNetwork
-from samaritan.models.tiny.prompts import PADDING, maps
+from samaritan.models.tiny.prompts import PADDING, extent, maps
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Array = NDArray[Any]
@@ -48,10 +49,11 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
         for mask in masks:
             target = Target.of_picture(mask.T)
             box, click = tight_box(target), Prompts(target.geometry, (centre_click(target),))
+            boxed = look(network, image, Prompts(target.geometry, (box,))).mask[..., 0].T
             logits, quality = network.decoder(embedding, torch.from_numpy(prompt_maps(click, None, SIDE)[None]))
             chosen = logits[:, int(quality[0].argmax()), None]
             clicked = functional.interpolate(chosen, scale_factor=2.0, mode="bilinear")[0, 0].numpy() > 0
-            found = (segment_box(network, image, box), clicked, ellipse_in(box))
+            found = (boxed, clicked, ellipse_in(box))
             for name, predicted in zip(scores, found, strict=True):
                 scores[name].setdefault(view.family, []).append(dice(mask, predicted))
     result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
@@ -59,17 +61,24 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in result.items()}
 
 
-def segment_box(network: TinyNetwork, image: Array, box: Box) -> Array:
-    """Mask (SIDE, SIDE) from a tight box, seen in a window around it as at inference."""
-    prompts = Prompts(Geometry.picture(SIDE, SIDE), (box,))
-    zoom = Zoom.around(np.array([box.start[:2], box.stop[:2]], float), prompts)
+@torch.no_grad()
+def look(network: TinyNetwork, image: Array, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
+    """Answer for an image (SIDE, SIDE, 3) from a window around the object, as the adapter does at inference.
+
+    The prompts, or the previous answer, must say how far the object reaches.
+    """
+    box = extent(prompts, previous)
+    assert box is not None
+    zoom = Zoom.around(box, prompts)
     frame = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=FRAME_SIDE)
     window = zoom.stretch(zoom.crop(image.transpose(2, 1, 0)[..., None], fill=0.0), (SIDE, SIDE))
-    pixels = frame.image_to_frame(window)
-    features = network.encoder(torch.from_numpy(pixels[None]))
-    logits, _ = network.decoder(features, torch.from_numpy(maps(zoom.prompts(prompts), None, frame)[None]))
-    found = frame.logits_from_frame(logits[0, :1].numpy())
-    return np.asarray(zoom.paste(found, (SIDE, SIDE), fill=PADDING)[0, ..., 0].T > 0)
+    features = network.encoder(torch.from_numpy(frame.image_to_frame(window)[None]))
+    inside, shown = zoom.prompts(prompts), None
+    if previous is not None:
+        shown = Prediction(zoom.crop(previous.logits[:1], fill=PADDING), previous.scores[:1], inside.geometry)
+    logits, quality = network.decoder(features, torch.from_numpy(maps(inside, shown, frame)[None]))
+    found = zoom.paste(frame.logits_from_frame(logits[0, :1].numpy()), (SIDE, SIDE), fill=PADDING)
+    return Prediction(found, quality[0, :1].numpy(), prompts.geometry)
 
 
 def letterbox(view: View) -> tuple[Array, list[Array]]:
@@ -101,15 +110,14 @@ def dice(reference: Array, prediction: Array) -> float:
 
 
 def main() -> None:
-    """Check a checkpoint's averaged weights."""
+    """Check the weights of a run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a run")
+    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    network = TinyNetwork()
-    network.load_state_dict(torch.load(options.checkpoint, map_location="cpu", weights_only=True)["average"])
+    network = read_network(options.weights)
     print(json.dumps(check(network, split(load_views(options.data, options.cache))[1]), indent=2))
 
 

@@ -15,13 +15,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from training.tiny.cases import View, load_views, split
+from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
 from training.tiny.imagenet import load_imagenet
 from training.tiny.quick_check import check
 from training.tiny.task import Plan, TinyTask
 
 from samaritan.adapt import Group, Settings, fit
-from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork, load_network
+from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 
 FROZEN_STAGES = 2  # of the backbone, after its stem: edges and spots, which ImageNet has taught well enough
 WATCHED = 3  # one in so many of the held-out views is looked at in between
@@ -30,13 +31,9 @@ ENCODER_RATE, CONTEXT_RATE, DECODER_RATE = 4e-4, 1e-3, 2e-3  # attention layers 
 
 def make_network(init: Path | None, design: Design = DESIGN) -> TinyNetwork:
     """Return the network to train: with ImageNet's encoder, or with the weights of `init` (safetensors or a run's)."""
-    network = TinyNetwork(design)
+    network = TinyNetwork(design) if init is None else read_network(init)
     if init is None:
         load_imagenet(network.encoder.backbone)
-    elif init.suffix == ".safetensors":
-        network = load_network(init)
-    else:
-        network.load_state_dict(torch.load(init, map_location="cpu", weights_only=True)["average"])
     backbone = network.encoder.backbone
     for part in (backbone.stem, *list(backbone.stages)[:FROZEN_STAGES]):
         part.requires_grad_(requires_grad=False)

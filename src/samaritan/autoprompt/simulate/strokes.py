@@ -17,6 +17,7 @@ from samaritan.core.prompts import Lasso, Scribble
 Path = NDArray[np.float64]  # (n, 2): i and j of the slice
 
 _STEP_VOXELS = 1.5  # between the vertices of a path that is wobbled
+_FEWEST_VERTICES = 8  # of a lasso
 _LASSO_VERTICES = 48
 _ROUND = 0.4  # of the root of its area: an object with a shorter centre line has none worth drawing
 _OUTSIDE = 0.12  # of the longest side: how far beside the object a negative stroke runs
@@ -63,12 +64,14 @@ def negative_stroke(target: Target, rng: np.random.Generator) -> Scribble | None
 def lasso(target: Target, rng: np.random.Generator) -> Lasso:
     """Draw around the object, mostly a little outside of it."""
     area, k = largest_slice(target)
-    padded = ndimage.binary_fill_holes(np.pad(area, 3))
-    signed = ndimage.distance_transform_edt(~padded) - ndimage.distance_transform_edt(padded)
     reach = 0.02 * float(target.extent[:2].max())
-    path = _level_line(signed, max(0.3, reach * rng.uniform(0.0, 3.0))) - 3.0
-    shaky = _wobbled(path, rng, amount=0.25 + 0.5 * reach)
-    picked = shaky[np.linspace(0, len(shaky) - 1, min(len(shaky), _LASSO_VERTICES) + 1).astype(int)[:-1]]
+    away = max(0.3, reach * rng.uniform(0.0, 3.0))
+    margin = int(np.ceil(away)) + 2  # room for the line around an object at the image's border
+    padded = ndimage.binary_fill_holes(np.pad(area, margin))
+    signed = ndimage.distance_transform_edt(~padded) - ndimage.distance_transform_edt(padded)
+    shaky = _wobbled(_level_line(signed, away) - margin, rng, amount=0.25 + 0.5 * reach)
+    count = int(np.clip(len(shaky), _FEWEST_VERTICES, _LASSO_VERTICES))
+    picked = _resampled(shaky, count=count + 1)[:-1]
     corners = np.clip(picked, 0.0, np.array(area.shape) - 1.0)
     return Lasso(np.column_stack([corners, np.full(len(corners), float(k))]))
 
@@ -117,10 +120,10 @@ def _wobbled(path: Path, rng: np.random.Generator, *, amount: float) -> Path:
     return even + (noise * (amount / spread) if spread > 0 else 0.0)
 
 
-def _resampled(path: Path, *, step: float = _STEP_VOXELS) -> Path:
-    """Return vertices at even distances of about ``step`` voxels along ``path``."""
+def _resampled(path: Path, *, step: float = _STEP_VOXELS, count: int | None = None) -> Path:
+    """Return vertices at even distances of about ``step`` voxels along ``path``, or ``count`` of them."""
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
-    at = np.linspace(0.0, along[-1], max(2, int(along[-1] / step) + 1))
+    at = np.linspace(0.0, along[-1], count or max(2, int(along[-1] / step) + 1))
     return np.stack([np.interp(at, along, path[:, axis]) for axis in (0, 1)], axis=1)
 
 
@@ -135,7 +138,8 @@ def _level_line(values: NDArray[np.floating], level: float) -> Path:
     """Return the longest line along which ``values`` (i, j) are ``level``; at least one point, twice."""
     from skimage.measure import find_contours  # noqa: PLC0415 - slow to import
 
-    lines = find_contours(values, level)
+    # Padded, for it wants two rows and two columns at least.
+    lines = [line - 1.0 for line in find_contours(np.pad(values, 1, mode="edge"), level)]
     if not lines:
         middle = np.argwhere(values >= values.max())[0].astype(np.float64)
         return np.stack([middle, middle])

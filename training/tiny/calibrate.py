@@ -1,0 +1,97 @@
+"""Bring the predicted IoU in line with the true one: `python -m training.tiny.calibrate --data DATA --weights ...`.
+
+A network is surer of itself on what it was trained on than on what it was not. On the held-out families the predicted
+IoU is compared with the true one, and its logit is stretched and shifted (Platt 1999) so that they differ least. The
+two numbers go into the last layer of the head that predicts it; the masks stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from training.tiny.cases import View, load_views, split
+from training.tiny.checkpoint import read_network
+from training.tiny.quick_check import letterbox, look
+
+from samaritan.autoprompt.simulate import Target, jittered_box, next_click, tight_box
+from samaritan.core.prompts import Prompts
+from samaritan.models.tiny.network import TinyNetwork
+
+Array = NDArray[Any]
+
+CLICKS = 4
+SLOPES, SHIFTS = np.linspace(0.3, 1.5, 25), np.linspace(-2.0, 2.0, 81)
+_EDGE = 1e-4  # keeps logits finite
+
+
+def judged(network: TinyNetwork, views: Sequence[View]) -> Iterator[tuple[float, float]]:
+    """Yield predicted and true IoU of answers to boxes, tight and loose, and to clicks that correct them."""
+    rng = np.random.default_rng(0)
+    for view in views:
+        if view.image is None:
+            continue
+        image, masks = letterbox(view)
+        for mask in masks:
+            target = Target.of_picture(mask.T)
+            for box in (tight_box(target), jittered_box(target, rng)):
+                prompts, previous = Prompts(target.geometry, (box,)), None
+                for _ in range(1 + CLICKS):
+                    previous = look(network, image, prompts, previous)
+                    yield float(previous.scores[0]), _iou(target.mask, previous.mask)
+                    click = next_click(target.mask, previous.mask, target.geometry)
+                    if click is None or click in prompts.items:
+                        break
+                    prompts = prompts.add(click)
+
+
+def calibrated(predicted: Array, *, slope: float, shift: float) -> Array:
+    """Return predicted IoUs with their logits times `slope` plus `shift`."""
+    clipped = np.clip(predicted, _EDGE, 1 - _EDGE)
+    return np.asarray(1 / (1 + np.exp(-(slope * np.log(clipped / (1 - clipped)) + shift))))
+
+
+def fitted(predicted: Array, true: Array) -> tuple[float, float]:
+    """Return the slope and the shift of the logit for which the mean absolute error is least."""
+    tried = [(float(slope), float(shift)) for slope, shift in product(SLOPES, SHIFTS)]
+    return min(tried, key=lambda pair: np.abs(calibrated(predicted, slope=pair[0], shift=pair[1]) - true).mean())
+
+
+def calibrate(network: TinyNetwork, *, slope: float, shift: float) -> None:
+    """Change the head of `network` in place: its logit times `slope` plus `shift`."""
+    last = network.decoder.quality[-1]
+    last.weight.data.mul_(slope)
+    last.bias.data.mul_(slope).add_(shift)
+
+
+def _iou(reference: Array, predicted: Array) -> float:
+    either = np.count_nonzero(reference | predicted)
+    return float(np.count_nonzero(reference & predicted) / either)
+
+
+def main() -> None:
+    """Read the command line, compare, and write the calibrated weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    options = parser.parse_args()
+    network = read_network(options.weights).eval()
+    predicted, true = np.array(list(judged(network, split(load_views(options.data, options.cache))[1]))).T
+    slope, shift = fitted(predicted, true)
+    calibrate(network, slope=slope, shift=shift)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, options.out)
+    after = calibrated(predicted, slope=slope, shift=shift)
+    print(f"{len(true)} answers; logit times {slope:.2f} plus {shift:.2f}; mean error of the predicted IoU "
+          f"{np.abs(predicted - true).mean():.3f} before, {np.abs(after - true).mean():.3f} after")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
