@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -150,6 +150,7 @@ def test_all_planes_of_a_volume_are_scaled_alike():
         elements={"allow_nan": False, "allow_infinity": False},
     ).filter(lambda a: a.min() != a.max())
 )
+@example(np.array([[[[1.25, 0.0, 1.0]]]], np.float16))
 def test_any_image_with_contrast_lands_in_the_models_range(array):
     source = Image(array, Geometry.from_spacing(array.shape[1:]))
     try:

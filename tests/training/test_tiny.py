@@ -227,10 +227,9 @@ def test_the_recipe_in_miniature_runs_and_says_what_did_not_improve(tmp_path, ca
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 3
     for name, weight in network.state_dict().items():
         torch.testing.assert_close(weight, result.average[name])
-    better, worse = {"click": 0.5, "box": 0.8}, {"click": 0.2, "box": 0.7}
-    assert not miniature.verdict([1.0] * 10 + [0.5] * 10, worse, better)
-    assert len(miniature.verdict([1.0] * 20, better, worse)) == 2
-    assert "loss 1.000 -> 1.000" in capsys.readouterr().out
+    assert not miniature.verdict([1.0] * 10 + [0.5] * 10, 1.0, 0.9)
+    assert len(miniature.verdict([1.0] * 20, 1.0, 0.99)) == 2
+    assert "loss on training: 1.000 -> 1.000" in capsys.readouterr().out
 
 
 def test_the_check_scores_a_network_and_the_ellipse(views):

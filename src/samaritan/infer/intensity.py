@@ -149,9 +149,12 @@ class IntensityMap:
 
     def _scale(self, values: NDArray[Any]) -> Floats:
         bottom, top = self.target
-        # In the input's precision first: a float32 cannot hold the difference of two large 32-bit integers.
-        clipped = np.clip(values, self.low, self.high)
+        # In the input's precision first: a float32 cannot hold the difference of two large 32-bit integers. But a
+        # float16 cannot hold the limits.
+        precise = values.astype(np.float32) if values.dtype == np.float16 else values
+        clipped = np.clip(precise, self.low, self.high)
         unit = ((clipped - self.low) / (self.high - self.low)).astype(np.float32)
+        np.clip(unit, 0.0, 1.0, out=unit)  # rounding may have gone beyond by a hair
         return np.asarray(unit * np.float32(top - bottom) + np.float32(bottom))
 
 
