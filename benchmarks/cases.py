@@ -7,6 +7,7 @@ The folder has a `cases.jsonl` with a line a case: `id`, `dataset`, `image`, `ma
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from training.tiny.cases import VALIDATION_FAMILIES
 from samaritan import read, read_labels
 from samaritan.core.errors import SamaritanError
 from samaritan.core.image import Image
+from samaritan.core.model import ModelCard
 from samaritan.core.prompts import Box
 
 Bools = NDArray[np.bool_]
@@ -88,6 +90,11 @@ def _case(folder: Path, entry: dict[str, Any]) -> Case:
         image=folder / entry["image"],
         mask=folder / entry["mask"],
     )
+
+
+def is_trained_on(card: ModelCard, dataset: str) -> bool:
+    """Whether the card names a data set among those that the weights were trained on."""
+    return any(dataset in re.split(r"[^\w]+", entry) for entry in card.training_data)
 
 
 def _spread(cases: list[Case], limit: int | None) -> list[Case]:

@@ -53,7 +53,7 @@ class Answer:
     reference: Bools  # (rows, columns)
     found: Bools  # (rows, columns)
     dice: float
-    dice_after_clicks: float = float("nan")
+    dice_after_clicks: float
 
 
 def synthetic_answers(model: Model) -> Iterator[Answer]:
@@ -147,8 +147,10 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
     parser.add_argument("--count", type=int, default=4, help="objects of each modality")
     options = parser.parse_args()
+    if (options.record is None) != (options.data is None):
+        parser.error("--data and --record belong together: give both, or neither for synthetic scenes")
     model = load_model()
-    if options.record and options.data:
+    if options.record:
         drawn = list(recorded_answers(model, options.data, options.record, count=options.count))
     else:
         groups = by_kind(list(synthetic_answers(model)))

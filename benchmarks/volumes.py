@@ -3,8 +3,9 @@
 `python -m benchmarks.volumes --data DIR [--limit N] [--json OUT] [--page OUT.md]`
 
 **Boxes**: msd_hippocampus, acdc3d and ibsi_sts, one volume a patient; the tight 3D box of each label; Dice in 3D,
-beside the ellipsoid inscribed in the box. **Scribbles**: those that come with acdc3d, in every slice that has one: the
-scribble of a structure alone, and together with the background's; Dice in that slice.
+beside the ellipsoid inscribed in the box. A set that the model's card names as trained on is shown, but has no part in
+the mean. **Scribbles**: those that come with acdc3d, in every slice that has one: the scribble of a structure alone, and
+together with the background's; Dice in that slice.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from benchmarks.cases import is_trained_on
 from benchmarks.macro import Result, dice, grouped, macro, table
 from benchmarks.page import replace_part
 from samaritan import load_model, read, read_labels, segment
 from samaritan.autoprompt import simulate
-from samaritan.core.model import Model
+from samaritan.core.model import Model, ModelCard
 from samaritan.core.prompts import Box, Prompts, Scribble
 from samaritan.infer.embedder import Embedder
 
@@ -96,9 +98,12 @@ def measure_scribbles(line: dict[str, Any], folder: Path, model: Model) -> Itera
             yield Result(line["dataset"], line["modality"], line["id"], label, is_3d=True, dice=scores)
 
 
-def report(boxes: list[Result], scribbles: list[Result]) -> str:
+def report(boxes: list[Result], scribbles: list[Result], card: ModelCard) -> str:
     """Return the two tables."""
-    groups = {"all": boxes} | grouped(boxes, lambda r: r.dataset)
+    unseen = [row for row in boxes if not is_trained_on(card, row.dataset)]
+    sets = grouped(boxes, lambda r: r.dataset)
+    marked = {f"{name} (trained on)" if is_trained_on(card, name) else name: part for name, part in sets.items()}
+    groups = ({"all that it never saw": unseen} if unseen else {}) | marked
     rows = [
         [name, len({r.case for r in part}), len(part), macro(part, BOX).long, macro(part, ELLIPSOID).long]
         for name, part in groups.items()
@@ -133,7 +138,7 @@ def main() -> None:
     boxes = [row for line in track(lines, "boxes") for row in measure_boxes(line, options.data, model)]
     scribbled = [line for line in lines if line["dataset"] == SCRIBBLE_SET]
     scribbles = [row for line in track(scribbled, "scribbles") for row in measure_scribbles(line, options.data, model)]
-    text = report(boxes, scribbles)
+    text = report(boxes, scribbles, model.card)
     print(text)
     if options.page:
         replace_part(options.page, "volumes", text)

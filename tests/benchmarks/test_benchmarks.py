@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from benchmarks.baselines import BASELINES, at_working_size, ellipse
-from benchmarks.cases import evaluation_cases, scenes
+from benchmarks.cases import evaluation_cases, is_trained_on, scenes
 from benchmarks.default_model import (
     OWN,
     Record,
@@ -28,6 +28,7 @@ from benchmarks.volumes import report as volume_report
 from PIL import Image as Pillow
 
 from samaritan.core.prompts import Box
+from samaritan.models import DEFAULT_MODEL, model_card
 from samaritan.testing import FakeModel
 from samaritan.testing.phantoms import picture
 
@@ -188,10 +189,27 @@ def test_the_ellipsoid_fills_its_share_of_the_box():
     assert not mask[4, 8, 2]
 
 
+CARD = replace(FakeModel().card, training_data=("ibsi_sts: sarcoma (CC-BY-3.0)", "busi, dsb2018: others (MIT)"))
+
+
+def test_a_set_that_the_card_names_is_trained_on():
+    assert is_trained_on(CARD, "ibsi_sts")
+    assert is_trained_on(CARD, "dsb2018")
+    assert not is_trained_on(CARD, "ibsi")
+
+
+def test_no_evaluation_set_of_the_pictures_was_trained_on():
+    card = model_card(DEFAULT_MODEL)
+    assert is_trained_on(card, "busi")
+    assert not any(is_trained_on(card, name) for name in ("kits2d", "acdc2d", "acdc3d", "msd_hippocampus", "wbc_1"))
+
+
 def test_the_tables_of_volumes_have_the_figures():
     box = Result("acdc3d", "MR", "p1", 1, is_3d=True, dice={"3D box": 0.75, "ellipsoid in the box": 0.5})
     stroke = Result("acdc3d", "MR", "p1", 2, is_3d=True, dice={"scribble": 0.9, "scribble and background's": 0.95})
-    page = volume_report([box], [stroke])
+    page = volume_report([box, replace(box, dataset="ibsi_sts", dice=dict.fromkeys(box.dice, 1.0))], [stroke], CARD)
+    assert "| all that it never saw | 1 | 1 | 0.750 [0.750, 0.750] | 0.500" in page
+    assert "| ibsi_sts (trained on) | 1 | 1 | 1.000" in page
     assert "| acdc3d | 1 | 1 | 0.750 [0.750, 0.750] | 0.500" in page
     assert "| structure 2 | 1 | 0.900" in page
 

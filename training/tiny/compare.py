@@ -8,7 +8,6 @@ of a few hundredths of Dice between runs this short are noise.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import torch
 from training.tiny.cases import load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -25,12 +23,13 @@ from training.tiny.task import Plan, TinyTask
 from training.tiny.train import groups, make_network
 
 from samaritan.adapt import Settings, fit
+from samaritan.adapt.journal import read
 from samaritan.models.tiny.network import Design, TinyNetwork
 from samaritan.models.tiny.prompt_maps import CHANNELS
 from samaritan.models.tiny.zoom import FRAME_SIDE
 
 DESIGNS = {
-    "ships": Design(),
+    "default": Design(),
     "without likeness": Design(likeness=False),
     "without attention": Design(attention=0),
     "deeper": Design(attention=4, blocks8=4),
@@ -69,23 +68,20 @@ def main() -> None:
     print("| design | parameters | s a step | loss, last tenth | box | click | ms a window |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, design in DESIGNS.items():
-        network, entries = make_network(None, design), []
-        fit(
+        network, folder = make_network(None, design), options.out / name.replace(" ", "_")
+        result = fit(
             network, TinyTask(plan, options.data, cache),
             Settings(steps=options.steps, precision=options.precision, gradient_norm=2.0, average_decay=0.98,
                 warm_up=0.1, workers=1),
-            options.out / name.replace(" ", "_"), groups=groups(network), config=asdict(design),
-            on_step=entries.append,
+            folder, groups=groups(network), config=asdict(design),
         )  # fmt: skip
-        lines = (options.out / name.replace(" ", "_") / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines]
-        average = torch.load(options.out / name.replace(" ", "_") / "checkpoint.pt", weights_only=True)["average"]
+        entries = read(folder / "log.jsonl")
         trained = TinyNetwork(design)
-        trained.load_state_dict(average)
+        trained.load_state_dict(result.average)
         scores = check(trained, held)
         last = statistics.mean(entry["terms"]["mask"] for entry in entries[-len(entries) // 10 :])
-        with tempfile.TemporaryDirectory() as folder:
-            cost = window_ms(trained, Path(folder))
+        with tempfile.TemporaryDirectory() as graphs:
+            cost = window_ms(trained, Path(graphs))
         millions = sum(weight.numel() for weight in trained.parameters()) / 1e6
         pace = statistics.median(entry["step_s"] for entry in entries)
         print(

@@ -67,7 +67,7 @@ _WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What the designs that were compared differ in (docs/decisions/0005); the default is the one that ships.
+    """What designs of the network may differ in, to compare them; the default is what training takes.
 
     Parameters
     ----------
