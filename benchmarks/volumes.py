@@ -4,8 +4,8 @@
 
 **Boxes**: msd_hippocampus, acdc3d and ibsi_sts, one volume a patient; the tight 3D box of each label; Dice in 3D,
 beside the ellipsoid inscribed in the box. A set that the model's card names as trained on is shown, but has no part in
-the mean. **Scribbles**: those that come with acdc3d, in every slice that has one: the scribble of a structure alone, and
-together with the background's; Dice in that slice.
+the mean. **Scribbles**: those that come with acdc3d, in every slice that has one: the scribble of a structure alone,
+and together with the background's; Dice in that slice.
 """
 
 from __future__ import annotations
