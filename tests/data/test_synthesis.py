@@ -18,7 +18,7 @@ from samaritan.data.synthesis import (
     paint_scene,
     spoil,
 )
-from samaritan.data.synthesis.artefacts import ARTEFACTS
+from samaritan.data.synthesis.artefacts import ARTEFACTS, colour_mix, tone_curve
 from samaritan.data.synthesis.noise import smooth_noise
 
 
@@ -77,7 +77,9 @@ def test_touching_parts_share_a_boundary():
 
 @pytest.mark.parametrize("name", list(ARTEFACTS))
 def test_artefacts_keep_the_shape_and_stay_finite(name):
-    image = np.asarray(draw_scene(64, np.random.default_rng(5), appearance="histology").image, np.float32)
+    parts = np.zeros((64, 64), np.uint16)
+    parts[20:44, 16:50] = 1
+    image = np.asarray(APPEARANCES.get("histology")(parts, np.random.default_rng(5)), np.float32)
     changed = 0
     for seed in range(5):
         spoilt = ARTEFACTS.get(name)(image.copy(), np.random.default_rng(seed))
@@ -85,6 +87,14 @@ def test_artefacts_keep_the_shape_and_stay_finite(name):
         assert np.isfinite(spoilt).all()
         changed += not np.array_equal(spoilt, image)
     assert changed == (0 if name == "inversion" else 5)  # colours are not inverted
+
+
+def test_mixing_colours_leaves_grey_alone_and_a_tone_curve_keeps_equal_greys_equal():
+    grey = np.repeat(np.linspace(0, 255, 32 * 32, dtype=np.float32).reshape(32, 32, 1), 3, axis=2)
+    np.testing.assert_array_equal(colour_mix(grey, np.random.default_rng(0)), grey)
+    bent = tone_curve(grey, np.random.default_rng(0))
+    np.testing.assert_array_equal(bent[..., 0], bent[..., 2])
+    assert not np.allclose(bent, grey, atol=10)
 
 
 def test_spoilt_pictures_stay_in_range():

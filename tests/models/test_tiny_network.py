@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network is for training; it needs the extra 'train'")
 
-from samaritan.models.tiny.network import MASKS, Embedding, TinyNetwork  # noqa: E402
+from samaritan.models.tiny.network import MASKS, Appearance, Embedding, TinyNetwork  # noqa: E402
 from samaritan.models.tiny.prompt_maps import CHANNELS, render  # noqa: E402
 
 
@@ -29,7 +29,7 @@ def _maps(shape, boxes):
 def test_takes_any_resolution_that_is_a_multiple_of_32(network, shape):
     height, width = shape
     embedding = network.encoder(torch.rand(1, 3, height, width) * 255)
-    strides = {"s16": (16, 128), "s8": (8, 64), "s4": (4, 48), "s2": (2, 8)}
+    strides = {"s16": (16, 128), "s8": (8, 64), "s4": (4, 48), "s2": (2, 8 + 3)}
     for name, (stride, channels) in strides.items():
         assert getattr(embedding, name).shape == (1, channels, height // stride, width // stride)
     masks = network.decoder(embedding, _maps(shape, [(0, 0, 32, 32)]))
@@ -76,3 +76,30 @@ def test_the_quality_head_does_not_shape_the_masks(network):
 
 def test_stays_small(network):
     assert sum(weight.numel() for weight in network.parameters()) < 5_000_000
+
+
+def _scene(*, inside: float, outside: float):
+    """A rectangle of one grey on another, at stride 2, and a prompt at stride 4 that covers a part of it."""
+    image = torch.full((1, 3, 32, 32), outside)
+    image[..., 8:24, 8:24] = inside
+    under = torch.zeros(1, 2, 16, 16)
+    under[:, 0, 7:9, 7:9] = 1.0
+    return image, under
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(0.8, 0.2), (0.2, 0.8), (0.5, 0.45)])
+def test_appearance_tells_object_from_background_whatever_the_contrast(inside, outside):
+    evidence = Appearance()(*_scene(inside=inside, outside=outside))
+    assert evidence.shape == (1, 2, 32, 32)
+    assert evidence[0, 0, 8:24, 8:24].min() > 0 > evidence[0, 0, :8].max()
+
+
+def test_appearance_says_nothing_of_prompts_that_are_not_there():
+    evidence = Appearance()(*_scene(inside=0.8, outside=0.2))
+    torch.testing.assert_close(evidence[0, 1], torch.zeros(32, 32))
+
+
+def test_appearance_of_one_image_serves_many_prompts():
+    image, under = _scene(inside=0.8, outside=0.2)
+    prompts = torch.cat([under, under.flip(1), under.roll(4, dims=2)])
+    torch.testing.assert_close(Appearance()(image, prompts), Appearance()(image.expand(3, -1, -1, -1), prompts))

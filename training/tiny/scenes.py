@@ -20,8 +20,9 @@ INFERENCE_SIDE = 512  # the long side that images have at inference
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
 SCENE_SHARE, REPAINT_SHARE = 0.25, 0.1
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
-ZOOM = (1.15, 2.6)  # side of a crop around one object, over the longer side of the object
-ZOOM_SHARE = 0.75
+ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
+ZOOM_SHARE = 0.85
+SPOIL_SHARE = 0.65  # of the real crops; the others are as they come
 BENT_SHARE, BEND = 0.4, 0.025  # of the crops that are bent, by up to so much of their side
 MIN_VISIBLE_PX = 20
 
@@ -101,6 +102,7 @@ def _crop(view: View, size: int, objects: int, rng: np.random.Generator) -> Samp
 
 def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
     """Spoil the image unless it is spoilt already, and stretch its greys, as windows have theirs at inference."""
+    spoilt = spoilt or rng.random() > SPOIL_SHARE
     image = stretched(sample.image if spoilt else spoil(sample.image, rng), valid=sample.valid)
     image[~sample.valid] = 0.0
     return Sample(image, sample.valid, sample.masks)
@@ -123,7 +125,7 @@ def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
         scale = size * rng.uniform(0.8, 1.05) / long_side
     if rng.random() < 0.9:
         scale = min(scale, 0.92 * size / extent)
-    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.12)
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.2 else rng.normal(0, 0.1)
     turn += rng.integers(4) * np.pi / 2 if rng.random() < 0.4 else 0.0
     stretch = np.exp(rng.normal(0, 0.08))
     flip = -1.0 if rng.random() < 0.5 else 1.0

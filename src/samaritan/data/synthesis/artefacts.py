@@ -16,9 +16,9 @@ ARTEFACTS: Registry[Artefact] = Registry("artefact", "samaritan.synthesis_artefa
 
 # How often each befalls a picture.
 _SHARES = {
-    "inversion": 0.25, "contrast": 0.5, "gamma": 0.4, "bias_field": 0.25, "colour_cast": 0.2, "missing_channel": 0.04,
-    "blur": 0.12, "low_resolution": 0.12, "thick_slices": 0.06, "motion": 0.05, "noise": 0.35, "gain_stripes": 0.04,
-    "compression": 0.08, "narrow_window": 0.08,
+    "inversion": 0.25, "tone_curve": 0.15, "contrast": 0.3, "gamma": 0.4, "bias_field": 0.2, "colour_mix": 0.1,
+    "colour_cast": 0.2, "missing_channel": 0.03, "blur": 0.12, "low_resolution": 0.1, "thick_slices": 0.05,
+    "motion": 0.04, "noise": 0.3, "gain_stripes": 0.04, "compression": 0.06, "narrow_window": 0.05,
 }  # fmt: skip
 for _name in _SHARES:
     ARTEFACTS.register(_name, f"samaritan.data.synthesis.artefacts:{_name}")
@@ -47,6 +47,22 @@ def contrast(image: Floats, rng: np.random.Generator) -> Floats:
 def gamma(image: Floats, rng: np.random.Generator) -> Floats:
     """Bend the curve of greys."""
     return np.asarray(255.0 * np.clip(image / 255.0, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.35))), np.float32)
+
+
+def tone_curve(image: Floats, rng: np.random.Generator) -> Floats:
+    """Map the greys through a smooth curve that need not rise, as another sequence or stain would show them."""
+    knots = np.linspace(0, 255, int(rng.integers(3, 7)))
+    heights = np.clip(knots + rng.normal(0, 60, len(knots)), 0, 255)
+    table = np.interp(np.arange(256), knots, heights).astype(np.float32)
+    return table[np.clip(image, 0, 255).astype(np.uint8)]
+
+
+def colour_mix(image: Floats, rng: np.random.Generator) -> Floats:
+    """Mix the colours into others, or into grey; grey stays as it is."""
+    if not _is_coloured(image):
+        return image
+    shares = rng.dirichlet(np.full(3, 0.4), 3 if rng.random() < 0.6 else 1).astype(np.float32)
+    return np.asarray(np.broadcast_to(image @ shares.T, image.shape), np.float32)
 
 
 def bias_field(image: Floats, rng: np.random.Generator) -> Floats:

@@ -9,7 +9,7 @@ package never imports this module: it runs the exported ONNX graphs.
   then a feature pyramid (Lin et al. 2017) down to stride 2.
 * Decoder: the maps of `prompt_maps` are encoded at strides 4, 8 and 16 and *added* to the embedding, so that one
   embedding broadcasts over a batch of prompts; attention at stride 16 for context, convolutions at 8, 4 and 2 for
-  detail.
+  detail. What prompts say about the image is told as well: likeness in learnt features, likelihood of the greys.
 
 Batch norms keep training stable (every encoder convolution has one, every path of the decoder); ONNX Runtime merges
 them into the convolutions when it loads a graph. The last layer of every residual branch of the decoder begins at 0.
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samaritan.core.errors import CheckpointMismatchError
-from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
 from samaritan.models.tiny.prompt_maps import (
+    BOX,
     ELLIPSE,
     HAS_BOX,
     HAS_PREVIOUS,
@@ -38,6 +38,7 @@ from samaritan.models.tiny.prompt_maps import (
     POSITIVE,
     PREVIOUS,
 )
+from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
 
 MASKS = 3
 NETWORK_FILE = "network.safetensors"  # of a weights folder, beside the ONNX graphs
@@ -60,6 +61,12 @@ _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 3
 # What prompts say by themselves, as logits, to begin training with: the ellipse in a box, and no leaning; nearness to
 # marks; what the previous mask showed.
 _PRIOR = (4.0, 0.0, 4.0, 4.0)
+
+_RGB = 3
+_BINS = 12  # of the histograms of each channel
+_PSEUDO_CELLS = 4.0  # of the image's own greys in each histogram: a prompt on few cells says little
+_LEAST_SHARE = 1e-3  # of a bin, so that what is in no histogram is not decisive
+_KINDS, _MARKED = 6, 4  # kinds of places that prompts cover; the first of them are inside a prompt
 
 _IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
 _WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
@@ -102,7 +109,7 @@ class Embedding(NamedTuple):
     s16: Tensor  # (b, 128, H / 16, W / 16)
     s8: Tensor  # (b, 64, H / 8, W / 8)
     s4: Tensor  # (b, 48, H / 4, W / 4)
-    s2: Tensor  # (b, 8, H / 2, W / 2)
+    s2: Tensor  # (b, 8 + 3, H / 2, W / 2): features, and the image itself in [0, 1]
 
 
 class Masks(NamedTuple):
@@ -195,12 +202,14 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Embedding:
         """Map RGB images (b, 3, H, W) with values in [0, 255] to their embeddings; H and W are multiples of 32."""
+        seen = functional.avg_pool2d(image / 255.0, 2)
         s2, s4, s8, s16, s32 = self.backbone((image - self.mean) / self.std)
         above = functional.relu(self.lateral[3](s16) + _double(self.top(s32)))
         outputs = [functional.relu(self.smooth[3](above))]
         for level, features in ((2, s8), (1, s4), (0, s2)):
             above = functional.relu(self.lateral[level](features) + _double(self.down[level](outputs[-1])))
             outputs.append(functional.relu(self.smooth[level](above)))
+        outputs[-1] = torch.cat([outputs[-1], seen.to(outputs[-1].dtype)], dim=1)
         return Embedding(*outputs)
 
 
@@ -303,6 +312,49 @@ class Likeness(nn.Module):
         return (grouped * inverse.to(x.dtype)).flatten(1, 2)
 
 
+class Appearance(nn.Module):
+    """How much likelier each place's grey, or colour, is under the prompts than in the whole image.
+
+    The regional term of interactive graph cuts (Boykov and Jolly 2001) as a feature: the histogram of the image under
+    each kind of prompt, over that of the whole image. It holds for contrasts that no training image had.
+    """
+
+    levels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.linspace(0.0, 1.0, _BINS).view(-1, 1), persistent=False)
+
+    def forward(self, image: Tensor, under: Tensor) -> Tensor:
+        """Compare.
+
+        Parameters
+        ----------
+        image
+            (b, 3, 2 h, 2 w) in [0, 1], of one image (b = 1) or of n.
+        under
+            (n, kinds, h, w), not negative: how much of a place each kind of prompt covers.
+
+        Returns
+        -------
+        Tensor
+            (n, kinds, 2 h, 2 w): logarithms of ratios, mean of the three channels; 0 for a kind that is not there.
+        """
+        coarse = self._binned(functional.avg_pool2d(image, 2))
+        weights = under.float().flatten(2)
+        counts = weights @ coarse.transpose(1, 2)  # (n, kinds, 3 bins)
+        usual = coarse.mean(dim=2)[:, None]
+        shares = (counts + _PSEUDO_CELLS * usual) / (weights.sum(dim=2, keepdim=True) + _PSEUDO_CELLS)
+        ratios = torch.log((shares + _LEAST_SHARE) / (usual + _LEAST_SHARE)) / image.shape[1]
+        compared = ratios @ self._binned(image)
+        return compared.reshape(*compared.shape[:2], *image.shape[2:])
+
+    def _binned(self, image: Tensor) -> Tensor:
+        """Return how far each place belongs to each bin of each channel, (b, 3 bins, cells); neighbours share it."""
+        distance = (image.float().flatten(2)[:, :, None] - self.levels).abs() * (_BINS - 1)
+        return functional.relu(1.0 - distance).flatten(1, 2)
+
+
 class Decoder(nn.Module):
     """Embedding and prompt maps -> masks."""
 
@@ -315,6 +367,8 @@ class Decoder(nn.Module):
         self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)
         self.likeness8 = Likeness(wide[8]) if design.likeness else None
         self.likeness4 = Likeness(wide[4]) if design.likeness else None
+        self.appearance = Appearance()
+        self.seen4, self.seen2 = nn.Conv2d(_KINDS, wide[4], 1), nn.Conv2d(_KINDS, wide[2], 1)
         self.hint16, self.hint8, self.hint4 = (nn.Conv2d(hint[s], wide[s], 1) for s in (16, 8, 4))
         self.context = nn.Sequential(*(Attention(wide[16], heads=4) for _ in range(design.attention)))
         if not design.attention:
@@ -327,7 +381,7 @@ class Decoder(nn.Module):
         if self.mask.bias is not None:
             nn.init.constant_(self.mask.bias, -1.0)  # most pixels belong to no object
         self.prior = nn.Parameter(torch.tensor(_PRIOR))
-        self.quality = nn.Sequential(nn.Linear(wide[4] + 3, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.quality = nn.Sequential(nn.Linear(wide[4] + _KINDS + 3, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, embedding: Embedding, prompt_maps: Tensor) -> Masks:
         """Predict masks for n prompts.
@@ -340,20 +394,25 @@ class Decoder(nn.Module):
             (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`.
         """
         s16, s8, s4, s2 = embedding
+        s2, image = s2.split((s2.shape[1] - _RGB, _RGB), dim=1)
         hint4 = functional.relu(self.prompt4(prompt_maps))
         hint8 = functional.relu(self.prompt8(hint4))
         hint16 = functional.relu(self.prompt16(hint8))
         told8, told4 = self.hint8(hint8), self.hint4(hint4)
+        under = _covers(prompt_maps)
         if self.likeness8 is not None and self.likeness4 is not None:
-            under = prompt_maps[:, (POSITIVE, NEGATIVE, ELLIPSE, PREVIOUS)].clamp(min=0.0)
-            told8 = told8 + self.likeness8(s8, functional.avg_pool2d(under, 2))
-            told4 = told4 + self.likeness4(s4, under)
+            marked = under[:, :_MARKED]
+            told8 = told8 + self.likeness8(s8, functional.avg_pool2d(marked, 2))
+            told4 = told4 + self.likeness4(s4, marked)
+        evidence = self.appearance(image, under)
+        evidence4 = functional.avg_pool2d(evidence, 2)
+        told4 = told4 + self.seen4(evidence4)
         x = self.context(functional.relu(s16 + self.hint16(hint16)))
         x = self.refine8(functional.relu(s8 + told8 + _double(self.to8(x))))
         x4 = self.refine4(functional.relu(s4 + told4 + _double(self.to4(x))))
-        x = functional.relu(s2 + functional.pixel_shuffle(self.to2(x4), 2))
+        x = functional.relu(s2 + self.seen2(evidence) + functional.pixel_shuffle(self.to2(x4), 2))
         logits = self.mask(functional.relu(self.refine2(x))) + self._say(prompt_maps)
-        return Masks(logits, self._predict_iou(x4, logits))
+        return Masks(logits, self._predict_iou(torch.cat([x4, evidence4], dim=1), logits))
 
     def _say(self, prompt_maps: Tensor) -> Tensor:
         """Logits (n, 1, H / 2, W / 2) of what the prompts say by themselves: the network learns departures from it.
@@ -387,6 +446,14 @@ class TinyNetwork(nn.Module):
         self.design = design
         self.encoder = Encoder(design)
         self.decoder = Decoder(design)
+
+
+def _covers(prompt_maps: Tensor) -> Tensor:
+    """Return what prompts cover, (n, _KINDS, h, w): marks, box and previous mask, then what is outside box and mask."""
+    inside = prompt_maps[:, (POSITIVE, NEGATIVE, ELLIPSE, PREVIOUS)].clamp(min=0.0)
+    outside = prompt_maps[:, (HAS_BOX,)] - prompt_maps[:, (BOX,)]
+    denied = (-prompt_maps[:, (PREVIOUS,)]).clamp(min=0.0)
+    return torch.cat([inside, outside, denied], dim=1)
 
 
 def load_network(file: Path, design: Design = DESIGN) -> TinyNetwork:

@@ -51,7 +51,7 @@ FRAME_UNIT_PX = 128.0
 LOGIT_SCALE = 4.0
 MAX_SCRIBBLE_CELLS = 96
 
-POSITIVE, NEGATIVE, NEAR_POSITIVE, NEAR_NEGATIVE, _BOX, HAS_BOX = range(6)
+POSITIVE, NEGATIVE, NEAR_POSITIVE, NEAR_NEGATIVE, BOX, HAS_BOX = range(6)
 _FRAME_X, _FRAME_Y, ELLIPSE, _FRAME_SIZE, PREVIOUS, HAS_PREVIOUS = range(6, 12)
 
 
@@ -112,7 +112,7 @@ def render(
     frame = _frame_around(inside)
     if box is not None:
         frame = np.asarray(box, np.float64).reshape(4)
-        maps[_BOX] = box_coverage(frame, (rows, columns))
+        maps[BOX] = box_coverage(frame, (rows, columns))
         maps[HAS_BOX] = 1.0
     if frame is not None:
         _draw_frame(maps, frame, is_box=box is not None)

@@ -32,10 +32,13 @@ class Zoom:
     side: int
 
     @classmethod
-    def around(cls, box: NDArray[np.float64], prompts: Prompts) -> Zoom:
-        """Return the window around ``box``, ((i0, j0), (i1, j1)) half-open, that holds all ``prompts`` as well."""
+    def around(cls, box: NDArray[np.float64], prompts: Prompts, *, least: float = 0.0) -> Zoom:
+        """Return the window around ``box``, ((i0, j0), (i1, j1)) half-open, that holds all ``prompts`` as well.
+
+        Its side is at least ``least`` pixels.
+        """
         centre = box.mean(axis=0)
-        half = _SIDE_OVER_BOX / 2 * float((box[1] - box[0]).max())
+        half = max(least, _SIDE_OVER_BOX * float((box[1] - box[0]).max())) / 2
         for corner in _corners(prompts):
             half = max(half, float(np.abs(corner - centre).max()) + 1)
         side = int(np.ceil(2 * half))
