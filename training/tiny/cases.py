@@ -115,10 +115,10 @@ def load_views(data: Path, cache: Path) -> list[View]:
     return views
 
 
-def split(views: list[View]) -> tuple[list[View], list[View]]:
-    """Part the views into those that train and those of the held-out families."""
-    held = [view for view in views if view.family in VALIDATION_FAMILIES]
-    return [view for view in views if view.family not in VALIDATION_FAMILIES], held
+def split(views: list[View], held_out: frozenset[str] = VALIDATION_FAMILIES) -> tuple[list[View], list[View]]:
+    """Part the views into those that train and those of the families that are held out."""
+    held = [view for view in views if view.family in held_out]
+    return [view for view in views if view.family not in held_out], held
 
 
 def _views_of(case: Case, rng: np.random.Generator) -> list[View]:

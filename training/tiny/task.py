@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from training.tiny.cases import load_views, split
+from training.tiny.cases import VALIDATION_FAMILIES, load_views, split
 from training.tiny.losses import loss_terms
 from training.tiny.scenes import Sampler
 
@@ -66,16 +66,19 @@ class TinyTask:
     """The `samaritan.adapt.Task` of the `tiny` network.
 
     Workers read the views of real cases from `cache` when they begin; without `data` there are synthetic scenes only.
+    The families of `held_out` do not train.
     """
 
-    def __init__(self, plan: Plan, data: Path | None, cache: Path) -> None:
-        self.plan, self._data, self._cache = plan, data, cache
+    def __init__(
+        self, plan: Plan, data: Path | None, cache: Path, *, held_out: frozenset[str] = VALIDATION_FAMILIES
+    ) -> None:
+        self.plan, self._data, self._cache, self._held_out = plan, data, cache, held_out
 
     @cached_property
     def sampler(self) -> Sampler:
         """Source of images with objects: all families but the held-out ones."""
         cv2.setNumThreads(1)
-        return Sampler([] if self._data is None else split(load_views(self._data, self._cache))[0])
+        return Sampler([] if self._data is None else split(load_views(self._data, self._cache), self._held_out)[0])
 
     def batch(self, step: int) -> Batch:
         """Draw the samples of a step and simulate their prompts."""

@@ -27,6 +27,9 @@ Floats = NDArray[np.float32]
 _STRIDES = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
 _PLANE = "plane"
 _RGB = 3
+_MASKS_OF_A_CLICK = 3
+_SEARCHED = (1 / 8, 1 / 4, 1 / 2)  # sides of the windows in which marks are looked for, over the plane's longer side
+_SEARCH_SIDE = 128  # pixels at which the network sees them
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 
 
@@ -99,7 +102,8 @@ class TinyModel:
 
         A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. Whatever
         tells where the object lies (a box, an outline, a mask, an earlier prediction) has it looked at closely: encoded
-        and decoded from a window around it. What does not, marks alone, is first looked for in the whole plane.
+        and decoded from a window around it. What does not, marks alone, is first looked for in the whole plane and in
+        windows of several sizes.
 
         Raises
         ------
@@ -111,16 +115,15 @@ class TinyModel:
         known = cast("TinyEmbedding", embedding)
         box = tiny_prompts.extent(prompts, previous)
         if box is not None:
-            return self._decode_window(known, prompts, previous, box)
-        found = self._decode_plane(known, prompts, previous)
+            return self._look_closely(known, prompts, previous, box)
+        found = self._search(known, prompts, previous)
         box = tiny_prompts.extent(prompts, found)
         if box is None:
             return found
-        closer = self._decode_window(known, prompts, found, box)
+        closer = self._look_closely(known, prompts, found, box)
         logits = np.concatenate([closer.logits, found.logits[1:]])
         scores = np.concatenate([closer.scores, found.scores[1:]])
-        order = np.argsort(-scores, kind="stable")
-        return Prediction(logits[order], scores[order], known.geometry)
+        return _best_first(logits, scores, known.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
         """Return the plane, and the features in half precision, which holds them exactly."""
@@ -150,25 +153,53 @@ class TinyModel:
         features = self._encoder.run({"image": np.ascontiguousarray(rgb)[None]})
         return {name: features[name] for name in _STRIDES}
 
-    def _decode_plane(self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None) -> Prediction:
-        """Decode from the features of the whole plane; a lone click gets all masks, best first."""
+    def _search(self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None) -> Prediction:
+        """Look for what marks point at in the whole plane and in windows of several sizes around the marks.
+
+        A lone click gets the best masks of all of these, several marks the best one.
+        """
+        count = _MASKS_OF_A_CLICK if _is_ambiguous(prompts, previous) else 1
         letterbox = self._letterbox(known.geometry)
         logits, scores = self._decode(known.features, letterbox, prompts, previous)
-        order = np.argsort(-scores, kind="stable") if _is_ambiguous(prompts, previous) else np.array([0])
-        return Prediction(letterbox.logits_from_frame(logits[order]), scores[order], known.geometry)
+        found = [(letterbox.logits_from_frame(logits[n : n + 1]), scores[n]) for n in range(count)]
+        for zoom in self._windows_around_marks(prompts):
+            inside, judged = self._look(known, zoom, prompts, previous, frame_side=_SEARCH_SIDE)
+            best = int(np.argmax(judged[:count]))
+            plane = zoom.paste(inside[best : best + 1], known.geometry.shape[:2], fill=tiny_prompts.PADDING)
+            found.append((plane, judged[best]))
+        found = sorted(found, key=lambda pair: -pair[1])[:count]
+        return _best_first(
+            np.concatenate([plane for plane, _ in found]), np.array([score for _, score in found]), known.geometry
+        )
 
-    def _decode_window(
+    def _windows_around_marks(self, prompts: Prompts) -> list[Zoom]:
+        """Return the windows to search, small to large; none if there is no positive mark."""
+        marks = tiny_prompts.positive_marks(prompts)
+        if not marks:
+            return []
+        voxels = np.concatenate(marks)[:, :2]
+        box = np.stack([voxels.min(axis=0), voxels.max(axis=0) + 1]).astype(np.float64)
+        longer = max(prompts.geometry.shape[:2])
+        return list(dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED))
+
+    def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
     ) -> Prediction:
         """Encode and decode a window around ``box``; one mask."""
         zoom = Zoom.around(box, prompts)
-        letterbox = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=_MULTIPLE)
+        window, scores = self._look(known, zoom, prompts, previous, frame_side=FRAME_SIDE)
+        plane = zoom.paste(window[:1], known.geometry.shape[:2], fill=tiny_prompts.PADDING)
+        return Prediction(tiny_prompts.keep_within_lasso(plane, prompts), scores[:1], known.geometry)
+
+    def _look(
+        self, known: TinyEmbedding, zoom: Zoom, prompts: Prompts, previous: Prediction | None, *, frame_side: int
+    ) -> tuple[Floats, Floats]:
+        """Encode and decode a window at ``frame_side`` pixels; its logits (m, i, j, 1) and scores (m,)."""
+        letterbox = Letterbox.fit((zoom.side, zoom.side), side=frame_side, multiple=_MULTIPLE)
         inside = zoom.prompts(prompts)
         features = self._encode(letterbox, zoom.stretch(zoom.crop(known.plane, fill=0.0), known.geometry.shape))
         logits, scores = self._decode(features, letterbox, inside, _cropped(previous, zoom, inside.geometry))
-        window = letterbox.logits_from_frame(logits[:1])
-        plane = zoom.paste(window, known.geometry.shape[:2], fill=tiny_prompts.PADDING)
-        return Prediction(tiny_prompts.keep_within_lasso(plane, prompts), scores[:1], known.geometry)
+        return letterbox.logits_from_frame(logits), scores
 
     def _decode(
         self, features: Mapping[str, Floats], letterbox: Letterbox, prompts: Prompts, previous: Prediction | None
@@ -186,6 +217,11 @@ def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Pre
     if previous is None:
         return None
     return Prediction(zoom.crop(previous.logits[:1], fill=tiny_prompts.PADDING), previous.scores[:1], geometry)
+
+
+def _best_first(logits: Floats, scores: Floats, geometry: Geometry) -> Prediction:
+    order = np.argsort(-scores, kind="stable")
+    return Prediction(logits[order], scores[order], geometry)
 
 
 def _is_ambiguous(prompts: Prompts, previous: Prediction | None) -> bool:

@@ -85,7 +85,9 @@ class Design:
     detail
         Channels at stride 2.
     likeness
-        Whether the decoder is shown where the image looks like what is under the prompts.
+        Whether the decoder is shown where the image looks like what is under the prompts, in learnt features.
+    appearance
+        Whether it is shown how likely the greys are under the prompts.
     """
 
     attention: int = 2
@@ -93,6 +95,7 @@ class Design:
     blocks4: int = 2
     detail: int = 8
     likeness: bool = True
+    appearance: bool = True
 
     @property
     def widths(self) -> dict[int, int]:
@@ -367,7 +370,7 @@ class Decoder(nn.Module):
         self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)
         self.likeness8 = Likeness(wide[8]) if design.likeness else None
         self.likeness4 = Likeness(wide[4]) if design.likeness else None
-        self.appearance = Appearance()
+        self.appearance = Appearance() if design.appearance else None
         self.seen4, self.seen2 = nn.Conv2d(_KINDS, wide[4], 1), nn.Conv2d(_KINDS, wide[2], 1)
         self.hint16, self.hint8, self.hint4 = (nn.Conv2d(hint[s], wide[s], 1) for s in (16, 8, 4))
         self.context = nn.Sequential(*(Attention(wide[16], heads=4) for _ in range(design.attention)))
@@ -394,7 +397,7 @@ class Decoder(nn.Module):
             (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`.
         """
         s16, s8, s4, s2 = embedding
-        s2, image = s2.split((s2.shape[1] - _RGB, _RGB), dim=1)
+        s2, image = s2[:, :-_RGB], s2[:, -_RGB:]
         hint4 = functional.relu(self.prompt4(prompt_maps))
         hint8 = functional.relu(self.prompt8(hint4))
         hint16 = functional.relu(self.prompt16(hint8))
@@ -404,7 +407,9 @@ class Decoder(nn.Module):
             marked = under[:, :_MARKED]
             told8 = told8 + self.likeness8(s8, functional.avg_pool2d(marked, 2))
             told4 = told4 + self.likeness4(s4, marked)
-        evidence = self.appearance(image, under)
+        evidence = image.new_zeros(len(under), _KINDS, *image.shape[2:])
+        if self.appearance is not None:
+            evidence = self.appearance(image, under)
         evidence4 = functional.avg_pool2d(evidence, 2)
         told4 = told4 + self.seen4(evidence4)
         x = self.context(functional.relu(s16 + self.hint16(hint16)))

@@ -64,7 +64,7 @@ def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
     if not areas:
         return logits
     allowed = np.logical_or.reduce(areas)
-    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in _positive_marks(prompts)):
+    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in positive_marks(prompts)):
         return logits
     return np.where(allowed[..., None], logits, np.minimum(logits, np.float32(-_SURE)))
 
@@ -106,7 +106,7 @@ def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.f
     shape = prompts.geometry.shape[:2]
     corners = [(np.array(box.start[:2]), np.array(box.stop[:2])) for box in prompts.of(Box)]
     areas = [_inside(lasso, shape) for lasso in prompts.of(Lasso) if lasso.positive]
-    marks = _positive_marks(prompts)
+    marks = positive_marks(prompts)
     if not corners and not areas:
         if previous is not None:
             areas = [previous.logits[0, ..., 0] > 0]
@@ -124,7 +124,7 @@ def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.f
     return np.stack([starts.min(axis=0), stops.max(axis=0)])
 
 
-def _positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
+def positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
     """Return the voxels (n, 3) of every positive point and scribble."""
     marks = [np.array([point.voxel], np.int64) for point in prompts.points if point.positive]
     return marks + [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
