@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from training.arguments import cases_folder
 
 from benchmarks.baselines import BASELINES, BASELINES_VERSION
 from benchmarks.cases import Case, Scene, Target, evaluation_cases, scenes
@@ -267,7 +268,7 @@ class Record:
 def main() -> None:
     """Read the command line, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of the model")
     parser.add_argument("--limit", type=int, help="cases of each data set at most")
     parser.add_argument("--dataset", action="append", help="only this data set; may be repeated")

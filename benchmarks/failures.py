@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from training.arguments import cases_folder
 
 from benchmarks.cases import Case, evaluation_cases, scenes
 from benchmarks.default_model import BOX, picture_of
@@ -143,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
     parser.add_argument("--page", type=Path, help="Markdown page whose part 'failures' the table becomes")
-    parser.add_argument("--data", type=Path, help="folder with cases.jsonl; with --record")
+    parser.add_argument("--data", type=cases_folder, help="folder with cases.jsonl; with --record")
     parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
     parser.add_argument("--count", type=int, default=4, help="objects of each modality")
     options = parser.parse_args()

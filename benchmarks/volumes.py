@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from training.arguments import cases_folder
 
 from benchmarks.cases import is_trained_on
 from benchmarks.macro import Result, dice, grouped, macro, table
@@ -125,7 +126,7 @@ def report(boxes: list[Result], scribbles: list[Result], card: ModelCard) -> str
 def main() -> None:
     """Read the command line, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--limit", type=int, help="volumes of each data set at most")
     parser.add_argument("--json", type=Path, help="where to write every object's Dice")
     parser.add_argument("--page", type=Path, help="Markdown page whose part 'volumes' the tables become")

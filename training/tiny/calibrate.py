@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from training.arguments import cases_folder, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.quick_check import letterbox, look
@@ -78,9 +79,9 @@ def _iou(reference: Array, predicted: Array) -> float:
 def main() -> None:
     """Read the command line, compare, and write the calibrated weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
-    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
+    parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     options = parser.parse_args()
     network = read_network(options.weights).eval()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from training.arguments import cases_folder
 from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -69,7 +70,7 @@ def window_ms(network: TinyNetwork, folder: Path) -> float:
 def main() -> None:
     """Train every design, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=int, default=600)

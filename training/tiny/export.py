@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from training.arguments import weights_file
 from training.tiny.checkpoint import read_network
 
 from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, load_network
@@ -147,7 +148,7 @@ def _store_as_half(graph: onnx.GraphProto) -> None:
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
+    parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
     parser.add_argument("--out", type=Path, required=True, help="folder for the graphs and the safetensors file")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from training.arguments import cases_folder, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.task import prompt_maps
@@ -112,8 +113,8 @@ def dice(reference: Array, prediction: Array) -> float:
 def main() -> None:
     """Check the weights of a run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--weights", type=Path, required=True, help="checkpoint.pt of a run, or a safetensors file")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
     options = parser.parse_args()
     torch.set_num_threads(1)

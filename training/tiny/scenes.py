@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 INFERENCE_SIDE = 512  # the long side that images have at inference
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
-SCENE_SHARE, REPAINT_SHARE = 0.25, 0.1
+SCENE_SHARE, REPAINT_SHARE = 0.35, 0.15
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
 ZOOM_SHARE = 0.85

@@ -52,8 +52,8 @@ class Plan:
     seed: int = 0
     images: int = 16
     prompts_an_image: int = 2
-    sides: tuple[int, ...] = (128, 192, 256)  # of the crops, in pixels, one stage after the other
-    stages: tuple[float, ...] = (0.6, 0.88, 1.0)  # when each stage ends, as a fraction of the run
+    sides: tuple[int, ...] = (128, 192)  # of the crops, in pixels, one stage after the other
+    stages: tuple[float, ...] = (0.68, 1.0)  # when each stage ends, as a fraction of the run
     correction_share: float = 0.5  # of steps in which half of the masks are corrected, in one round or more
     no_click_share: float = 0.25  # of corrections that add no click: a second, closer look at the same prompts
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
+from training.arguments import cases_folder, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
@@ -53,11 +54,11 @@ def groups(network: TinyNetwork, *, rate: float = 1.0) -> Sequence[Group]:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="folder with cases.jsonl")
+    parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=int, default=6_000)
-    parser.add_argument("--init", type=Path, help="weights to start from, in place of ImageNet's")
+    parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
     parser.add_argument("--side", type=int, help="of all crops, in pixels; by default they grow on the way")
     parser.add_argument("--seed", type=int, default=0)

@@ -68,6 +68,8 @@ _PSEUDO_CELLS = 4.0  # of the image's own greys in each histogram: a prompt on f
 _LEAST_SHARE = 1e-3  # of a bin, so that what is in no histogram is not decisive
 _KINDS, _MARKED = 6, 4  # kinds of places that prompts cover; the first of them are inside a prompt
 
+_DROPPED = 0.2  # of the channels of an embedding, while training: no answer may hang on a few learnt features
+
 _IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
 _WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
 
@@ -212,8 +214,8 @@ class Encoder(nn.Module):
         for level, features in ((2, s8), (1, s4), (0, s2)):
             above = functional.relu(self.lateral[level](features) + _double(self.down[level](outputs[-1])))
             outputs.append(functional.relu(self.smooth[level](above)))
-        outputs[-1] = torch.cat([outputs[-1], seen.to(outputs[-1].dtype)], dim=1)
-        return Embedding(*outputs)
+        s16, s8, s4 = (functional.dropout2d(features, _DROPPED, self.training) for features in outputs[:3])
+        return Embedding(s16, s8, s4, torch.cat([outputs[3], seen.to(outputs[3].dtype)], dim=1))
 
 
 class Attention(nn.Module):

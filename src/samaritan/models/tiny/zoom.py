@@ -17,7 +17,7 @@ from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompt
 
 Floats = NDArray[np.float32]
 
-FRAME_SIDE = 256  # pixels at which the network sees a window
+FRAME_SIDE = 192  # pixels at which the network sees a window
 _FILLED = (0.5, 99.5)  # percentiles of a window's values that become 0 and 255
 _LEAST_SPAN = 40.0  # levels
 _SAMPLED = 20_000  # pixels are enough to find them
