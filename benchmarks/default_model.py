@@ -232,12 +232,13 @@ def summary(results: list[Result]) -> dict[str, float]:
 class Record:
     """All rows of a run, kept in a JSON file after every case; baselines stay when the model is measured anew."""
 
-    def __init__(self, path: Path | None, *, again: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, card: ModelCard, *, again: bool) -> None:
+        self.path, self._weights = path, card.sha256
         kept = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
         same = kept.get("baselines_version") == BASELINES_VERSION
         self.baselines: dict[str, dict[str, dict[str, float]]] = kept.get("baselines", {}) if same else {}
-        self.answers: dict[str, dict[str, Any]] = {} if again else kept.get("answers", {})
+        same = kept.get("weights") == self._weights
+        self.answers: dict[str, dict[str, Any]] = kept.get("answers", {}) if same and not again else {}
 
     def measure(self, case: Case, model: Model) -> list[Result]:
         """Return the rows of a case, measuring what is not there yet."""
@@ -260,7 +261,10 @@ class Record:
         self.answers[case.id] = answers
         self.baselines.setdefault(case.id, baselines)
         if self.path:
-            kept = {"baselines_version": BASELINES_VERSION, "baselines": self.baselines, "answers": self.answers}
+            kept = {
+                "baselines_version": BASELINES_VERSION, "baselines": self.baselines,
+                "weights": self._weights, "answers": self.answers,
+            }  # fmt: skip
             with atomic_path(self.path) as staged:
                 staged.write_text(json.dumps(kept), encoding="utf-8")
 
@@ -274,20 +278,26 @@ def main() -> None:
     parser.add_argument("--dataset", action="append", help="only this data set; may be repeated")
     parser.add_argument("--held-out", action="store_true", help="the held-out sets of training, to choose settings on")
     parser.add_argument("--json", type=Path, help="where every row is kept, to go on from and to sum up")
-    parser.add_argument("--again", action="store_true", help="measure the model anew, as after new weights")
+    parser.add_argument("--again", action="store_true", help="measure the model anew, as after a change of its code")
     parser.add_argument("--page", type=Path, help="Markdown page whose part 'default model' the tables become")
     parser.add_argument(
         "--card-page", type=Path, help="Markdown page whose part 'scores' the scores by modality become"
     )
     options = parser.parse_args()
-    model, record = load_model(options.model), Record(options.json, again=options.again)
+    whole = options.limit is None and not options.dataset and not options.held_out
+    if not whole and (options.page or options.card_page):
+        parser.error("--page and --card-page are for all cases: not with --limit, --dataset or --held-out")
+    model = load_model(options.model)
+    record = Record(options.json, model.card, again=options.again)
     cases = evaluation_cases(options.data, limit=options.limit, held_out=options.held_out)
     if options.dataset:
         cases = [case for case in cases if case.dataset in options.dataset]
+    if not cases:
+        parser.error(f"nothing to measure: no case of {options.dataset or options.data}; wanted a data set's name")
     started = time.perf_counter()
     results = [row for case in track(cases, "measuring") for row in record.measure(case, model)]
     text = report(results, [*OWN, *BASELINES])
-    if options.limit is None and not options.dataset and not options.held_out:
+    if whole:
         text = goals(results) + "\n\n" + text
     print(text)
     print(f"{len(results)} objects in {time.perf_counter() - started:.0f} s")
@@ -295,7 +305,7 @@ def main() -> None:
         replace_part(options.page, "default model", text)
     if options.card_page:
         replace_part(options.card_page, "scores", by_modality(results))
-    if options.json:
+    if options.json and whole:
         scores = options.json.with_suffix(".summary.json")
         scores.write_text(json.dumps({"summary": summary(results)}, indent=1), encoding="utf-8")
 

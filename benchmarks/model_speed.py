@@ -53,6 +53,8 @@ def main() -> None:
     found = {"load_and_first_mask_s": time.perf_counter() - started}
     click = box.add(Point((150.0, 190.0, 0.0)))
     found["embed_s"] = median_seconds(lambda: model.embed(image))
+    lone = Prompts(phantom.image.geometry, (Point((150.0, 190.0, 0.0)),))
+    found["lone_click_s"] = median_seconds(lambda: model.decode(embedding, lone))
     found["click_s"] = median_seconds(lambda: model.decode(embedding, click, previous))
     found["peak_mib"] = peak_mib()
     if options.grabcut:

@@ -83,6 +83,7 @@ def model_figures() -> Iterable[Figure]:
     command = [sys.executable, "-m", "benchmarks.model_speed", "--grabcut"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     yield Figure("embed 512 × 512", found["embed_s"], 0.25, "s")
+    yield Figure("a lone click", found["lone_click_s"], None, "s")
     yield Figure("each later click", found["click_s"], 0.04, "s")
     yield Figure("peak memory of that process", found["peak_mib"], 600, "MiB")
     yield Figure("(GrabCut, OpenCV, same picture and box)", found["grabcut_s"], None, "s")

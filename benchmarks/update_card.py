@@ -1,9 +1,9 @@
 """Write the hashes of the weights, and the scores of a benchmark, onto the `tiny` model's card.
 
-`python -m benchmarks.update_card [--scores build/default_model.json]`
+`python -m benchmarks.update_card [--scores build/default_model.summary.json]`
 
 Run it after `training.tiny.export` (the card's hashes must be those of the weights) and after
-`benchmarks.default_model --json` (the card names the scores). Without `--scores` the scores stay as they are.
+`benchmarks.default_model --json` (which writes the scores beside its record). Without `--scores` the scores stay as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def updated(card: str, *, files: dict[str, str], scores: dict[str, float]) -> st
 def main() -> None:
     """Read the command line and rewrite the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--scores", type=Path, help="JSON that benchmarks.default_model --json wrote")
+    parser.add_argument("--scores", type=Path, help="the .summary.json that benchmarks.default_model --json wrote")
     options = parser.parse_args()
     path = FOLDER / "card.toml"
     card = path.read_text(encoding="utf-8")

@@ -145,11 +145,11 @@ class Counting(FakeModel):
 def test_a_run_goes_on_from_its_record_and_keeps_the_baselines(folder, tmp_path):
     case = evaluation_cases(folder)[0]
     model = Counting()
-    first = Record(tmp_path / "rows.json", again=False).measure(case, model)
+    first = Record(tmp_path / "rows.json", model.card, again=False).measure(case, model)
     decoded = Counting.decoded
-    assert Record(tmp_path / "rows.json", again=False).measure(case, model) == first
+    assert Record(tmp_path / "rows.json", model.card, again=False).measure(case, model) == first
     assert Counting.decoded == decoded
-    anew = Record(tmp_path / "rows.json", again=True)
+    anew = Record(tmp_path / "rows.json", model.card, again=True)
     anew.baselines[case.id]["1"]["GrabCut"] = 0.125
     assert anew.measure(case, model)[0].dice["GrabCut"] == 0.125
     assert Counting.decoded > decoded
@@ -232,7 +232,7 @@ def test_failures_are_drawn_worst_kind_first():
 
 def test_what_failed_on_record_is_asked_for_again(folder, tmp_path):
     case = evaluation_cases(folder)[0]
-    Record(tmp_path / "rows.json", again=False).measure(case, FakeModel())
+    Record(tmp_path / "rows.json", FakeModel().card, again=False).measure(case, FakeModel())
     (answer,) = recorded_answers(FakeModel(), folder, tmp_path / "rows.json", count=1)
     assert answer.kind == "US d"
     assert answer.dice == 1.0

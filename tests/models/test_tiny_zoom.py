@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
+from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.zoom import Zoom, stretched
 
 SHAPE = (60, 40)
@@ -66,13 +67,35 @@ def test_a_small_box_is_looked_at_closely():
 
 
 def test_a_faint_window_is_stretched_and_padding_stays_black():
-    plane = np.zeros((3, 40, 30, 1), np.float32)
+    plane = np.zeros((3, 40, 30, 1), np.uint8)
     plane[:, :20], plane[:, 20:] = 100, 160
     zoom = Zoom((-10, -10), 60)
-    window = zoom.stretch(zoom.crop(plane, fill=0.0), (40, 30, 1))
-    assert window.shape == (3, 60, 60, 1)
-    assert set(np.unique(window[:, 10:50, 10:40])) == {0.0, 255.0}
-    assert window[:, :10].max() == 0
+    frame = zoom.seen(plane, Letterbox.fit((60, 60), side=120, multiple=120))
+    assert frame.shape == (3, 120, 120)
+    assert set(np.unique(frame[:, 20:80, 20:58])) == {0.0}  # rows are j, columns i
+    assert set(np.unique(frame[:, 20:80, 62:100])) == {255.0}
+    for padding in (frame[:, :20], frame[:, 80:], frame[:, :, :20], frame[:, :, 100:]):
+        assert padding.max() == 0
+
+
+def test_negative_marks_outside_the_window_are_left_out():
+    inside, outside = Point((22, 11, 0), positive=False), Point((50, 35, 0), positive=False)
+    stroke = Scribble(np.array([[21, 10, 0], [55, 30, 0]]), positive=False)
+    box = Box((20, 10, 0), (30, 14, 1))
+    prompts = Prompts(GRID, (box, inside, outside, stroke))
+    zoom = Zoom.around(np.array([[20, 10], [30, 14.0]]), prompts)
+    assert zoom.side == 17
+    moved = zoom.prompts(prompts)
+    assert [point.voxel for point in moved.points] == [(6, 8, 0)]
+    assert moved.of(Scribble)[0].voxels.tolist() == [[5, 7, 0]]
+
+
+def test_a_mask_is_cut_off_where_the_plane_goes_on():
+    logits = np.full((20, 20), -1.0, np.float32)
+    logits[:, :5] = 1.0
+    assert Zoom((5, 5), 20).cut_off(logits, SHAPE) == pytest.approx((20 + 0 + 5 + 5) / 80)
+    assert Zoom((5, 0), 20).cut_off(logits, SHAPE) == pytest.approx((0 + 5 + 5) / 60)  # j = 0 is the plane's own border
+    assert Zoom((-5, -5), 80).cut_off(np.ones((80, 80), np.float32), SHAPE) == 0.0
 
 
 def test_noise_is_not_stretched_to_full_contrast():

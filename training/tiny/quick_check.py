@@ -72,8 +72,8 @@ def look(network: TinyNetwork, image: Array, prompts: Prompts, previous: Predict
     assert box is not None
     zoom = Zoom.around(box, prompts)
     frame = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=FRAME_SIDE)
-    window = zoom.stretch(zoom.crop(image.transpose(2, 1, 0)[..., None], fill=0.0), (SIDE, SIDE))
-    features = network.encoder(torch.from_numpy(frame.image_to_frame(window)[None]))
+    seen = zoom.seen(np.rint(image).astype(np.uint8).transpose(2, 1, 0)[..., None], frame)
+    features = network.encoder(torch.from_numpy(np.ascontiguousarray(seen))[None])
     inside, shown = zoom.prompts(prompts), None
     if previous is not None:
         shown = Prediction(zoom.crop(previous.logits[:1], fill=PADDING), previous.scores[:1], inside.geometry)

@@ -16,12 +16,12 @@ from samaritan.models.tiny.zoom import stretched
 
 Array = NDArray[Any]
 
-INFERENCE_SIDE = 512  # the long side that images have at inference
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
 SCENE_SHARE, REPAINT_SHARE = 0.35, 0.15
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
-ZOOM_SHARE = 0.85
+ZOOM_SHARE, WHOLE_SHARE = 0.85, 0.06  # of crops around one object, and of whole views; the others are at any scale,
+LONG_SIDES = (192, 640)  # the view's long side in pixels, as objects in windows that are too large for them
 SPOIL_SHARE = 0.65  # of the real crops; the others are as they come
 BENT_SHARE, BEND = 0.4, 0.025  # of the crops that are bent, by up to so much of their side
 MIN_VISIBLE_PX = 20
@@ -109,7 +109,7 @@ def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Samp
 
 
 def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
-    """Choose the 2 x 3 affine from the view to the crop: near the scale of inference, with the object mostly inside."""
+    """Choose the 2 x 3 affine from the view to the crop: mostly a window around the object, as at inference."""
     height, width = anchor.shape
     rows, columns = np.flatnonzero(anchor.any(axis=1)), np.flatnonzero(anchor.any(axis=0))
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
@@ -117,10 +117,8 @@ def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
     kind, long_side = rng.random(), max(height, width)
     if kind < ZOOM_SHARE:
         scale = size / (extent * np.exp(rng.uniform(*np.log(ZOOM))))
-    elif kind < 0.85:
-        scale = INFERENCE_SIDE * rng.uniform(0.75, 1.25) / long_side
-    elif kind < 0.94:
-        scale = np.exp(rng.uniform(np.log(192), np.log(640))) / long_side
+    elif kind < 1 - WHOLE_SHARE:
+        scale = np.exp(rng.uniform(*np.log(LONG_SIDES))) / long_side
     else:
         scale = size * rng.uniform(0.8, 1.05) / long_side
     if rng.random() < 0.9:

@@ -98,7 +98,7 @@ class TinyTask:
         )
 
     def losses(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss of a batch; now and then with those of half the masks after one corrective click."""
+        """Terms of the loss of a batch; now and then with those of half the masks after corrections."""
         assert isinstance(module, TinyNetwork)
         prompts_an_image = len(batch.masks) // len(batch.images)
         images = batch.images.float().contiguous(memory_format=torch.channels_last)

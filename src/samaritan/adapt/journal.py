@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samaritan.io.atomic import atomic_path
 
@@ -56,6 +57,15 @@ def _line(entry: Entry) -> str:
     return json.dumps(entry) + "\n"
 
 
+def _running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean of every ``width`` values in a row, of those that are there: a term need not be in every step."""
+    there = np.isfinite(values)
+    window = np.ones(width)
+    counts = np.convolve(there, window, mode="valid")
+    sums = np.convolve(np.where(there, values, 0.0), window, mode="valid")
+    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+
+
 def _draw(entries: list[Entry], picture: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and drawn now and then only
 
@@ -63,9 +73,9 @@ def _draw(entries: list[Entry], picture: Path) -> None:
     width = max(1, min(_SMOOTHED_STEPS, len(entries) // 5))
     figure = Figure(figsize=(9, 6), layout="constrained")
     losses, scores = figure.subplots(2, sharex=True)
-    for name in ["loss", *entries[0]["terms"]]:
+    for name in ["loss", *dict.fromkeys(term for entry in entries for term in entry["terms"])]:
         values = np.array([entry["loss"] if name == "loss" else entry["terms"].get(name, np.nan) for entry in entries])
-        smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+        smooth = _running_mean(values, width)
         losses.plot(steps[width - 1 :], smooth, label=name, linewidth=2 if name == "loss" else 1)
     losses.set(ylabel=f"loss, mean of {width} steps")
     rate = losses.twinx()

@@ -270,6 +270,7 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "generator": torch.get_rng_state(),
+            "device_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "step": self.step,
         }
 
@@ -280,6 +281,8 @@ class _Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["generator"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["device_generators"])
         self.step = state["step"]
 
     def _backward(self, batch: Any) -> dict[str, float]:  # noqa: ANN401 - the task's own

@@ -20,6 +20,7 @@ _SHARES = {
     "colour_cast": 0.2, "missing_channel": 0.03, "blur": 0.12, "low_resolution": 0.1, "thick_slices": 0.05,
     "motion": 0.04, "noise": 0.3, "gain_stripes": 0.04, "compression": 0.06, "narrow_window": 0.05,
 }  # fmt: skip
+_USUAL_SHARE = 0.05  # of an artefact that a plug-in registers
 for _name in _SHARES:
     ARTEFACTS.register(_name, f"samaritan.data.synthesis.artefacts:{_name}")
 
@@ -27,8 +28,8 @@ for _name in _SHARES:
 def spoil(image: Floats, rng: np.random.Generator) -> Floats:
     """Return ``image`` (h, w, 3) with some artefacts, in the order in which they would come about, in [0, 255]."""
     spoilt = np.asarray(image, np.float32)
-    for name, share in _SHARES.items():
-        if rng.random() < share:
+    for name in ARTEFACTS:
+        if rng.random() < _SHARES.get(name, _USUAL_SHARE):
             spoilt = ARTEFACTS.get(name)(spoilt, rng)
     return np.clip(spoilt, 0, 255, out=np.array(spoilt, np.float32))
 

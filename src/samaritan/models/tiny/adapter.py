@@ -1,4 +1,4 @@
-"""The `tiny` model on ONNX Runtime: planes and prompts into the network's frame, and its logits back."""
+"""The `tiny` model on ONNX Runtime: windows of a plane and prompts into the network's frame, and its logits back."""
 
 from __future__ import annotations
 
@@ -23,31 +23,42 @@ from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Floats = NDArray[np.float32]
 
-# What the exported graphs call the features of an image, and their stride in pixels of the frame.
-_STRIDES = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
+_FEATURES = ("s16", "s8", "s4", "s2")  # what the exported graphs call the features of a window
 _PLANE = "plane"
 _RGB = 3
-_MASKS_OF_A_CLICK = 3
-_SEARCHED = (1 / 8, 1 / 4, 1 / 2)  # sides of the windows in which marks are looked for, over the plane's longer side
-_SEARCH_SIDE = 128  # pixels at which the network sees them
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
+_MASKS_OF_A_CLICK = 3
+# Sides of the windows in which marks are looked for, over the plane's longer side. The largest holds all of the plane.
+_SEARCHED = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+_SEARCH_SIDE = 128  # pixels at which the network sees them
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TinyEmbedding:
-    """Features of a whole plane at four strides, and the plane itself, to look closer at a part of it.
+    """A plane, ready to be looked at: the network encodes no more than the windows that prompts call for.
 
-    ``features[name]`` is (1, channels, rows, columns) float32; ``plane`` is (c, i, j, 1) uint8, one channel if grey.
+    ``plane`` is (c, i, j, 1) uint8, one channel if grey.
     """
 
-    features: Mapping[str, Floats]
     plane: NDArray[np.uint8]
     geometry: Geometry
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return self.plane.nbytes + sum(array.nbytes for array in self.features.values())
+        return self.plane.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A mask in a window, as logits (1, side, side, 1), and how good the network says that it is."""
+
+    zoom: Zoom
+    logits: Floats
+    score: float
+
+    def pasted(self, geometry: Geometry) -> Floats:
+        return self.zoom.paste(self.logits, geometry.shape[:2], fill=tiny_prompts.PADDING)
 
 
 class TinyModel:
@@ -83,7 +94,7 @@ class TinyModel:
         return self._card
 
     def embed(self, image: Image) -> TinyEmbedding:
-        """Encode one plane; see ``Model.embed``.
+        """Take one plane in; see ``Model.embed``.
 
         Raises
         ------
@@ -91,19 +102,15 @@ class TinyModel:
             If the image is a volume, or has another number of channels than the card says.
         """
         self.card.require_plane(image)
-        features = self._encode(self._letterbox(image.geometry), image.array)
-        # Rounded to half precision here and not in ``pack``, so that an embedding from the cache gives the same masks.
-        rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in features.items()}
         different = image.array[:1] if image.array.strides[0] == 0 else image.array
-        return TinyEmbedding(rounded, np.rint(different).astype(np.uint8), image.geometry)
+        return TinyEmbedding(np.rint(different).astype(np.uint8), image.geometry)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return masks for one object; see ``Model.decode``.
 
-        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. Whatever
-        tells where the object lies (a box, an outline, a mask, an earlier prediction) has it looked at closely: encoded
-        and decoded from a window around it. What does not, marks alone, is first looked for in the whole plane and in
-        windows of several sizes.
+        A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. What tells
+        where the object lies (a box, an outline, a mask, an earlier prediction) has it looked at in a window around
+        it. What does not, marks, is first looked for in windows of several sizes.
 
         Raises
         ------
@@ -116,19 +123,21 @@ class TinyModel:
         box = tiny_prompts.extent(prompts, previous)
         if box is not None:
             return self._look_closely(known, prompts, previous, box)
-        found = self._search(known, prompts, previous)
-        box = tiny_prompts.extent(prompts, found)
-        if box is None:
-            return found
-        closer = self._look_closely(known, prompts, found, box)
-        logits = np.concatenate([closer.logits, found.logits[1:]])
-        scores = np.concatenate([closer.scores, found.scores[1:]])
-        return _best_first(logits, scores, known.geometry)
+        tiny_prompts.require_start(prompts, previous)
+        if previous is not None and not tiny_prompts.positive_marks(prompts):
+            return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)  # an empty mask stays empty
+        found = self._search(known, prompts)
+        first = Prediction(found[0].pasted(known.geometry), np.array([found[0].score]), known.geometry)
+        box = tiny_prompts.extent(prompts, first)
+        closer = first if box is None else self._look_closely(known, prompts, first, box)
+        logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
+        scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
+        order = np.argsort(-scores, kind="stable")
+        return Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
-        """Return the plane, and the features in half precision, which holds them exactly."""
-        known = cast("TinyEmbedding", embedding)
-        return {_PLANE: known.plane, **{name: array[0].astype(np.float16) for name, array in known.features.items()}}
+        """Return the plane."""
+        return {_PLANE: cast("TinyEmbedding", embedding).plane}
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]], geometry: Geometry) -> TinyEmbedding:
         """Return the embedding that ``pack`` took apart.
@@ -138,49 +147,32 @@ class TinyModel:
         CorruptFileError
             If the arrays are not those of an image on ``geometry``.
         """
-        columns, rows = self._letterbox(geometry).frame
-        wanted = {_PLANE: geometry.shape, **{name: (rows // s, columns // s) for name, s in _STRIDES.items()}}
-        found = {name: array.shape[1:] for name, array in arrays.items()}
-        if found != wanted or arrays[_PLANE].dtype != np.uint8:
-            raise CorruptFileError(got=f"an embedding of shapes {found}", wanted=f"{wanted}")
-        features = {name: arrays[name][None].astype(np.float32) for name in _STRIDES}
-        return TinyEmbedding(features, arrays[_PLANE], geometry)
+        wanted = {_PLANE: (geometry.shape, "uint8")}
+        found = {name: (array.shape[1:], array.dtype.name) for name, array in arrays.items()}
+        if found != wanted:
+            raise CorruptFileError(got=f"an embedding of {found}", wanted=f"{wanted}")
+        return TinyEmbedding(arrays[_PLANE], geometry)
 
-    def _encode(self, letterbox: Letterbox, array: NDArray[Any]) -> dict[str, Floats]:
-        """Return the features of a plane or window, (c, i, j, 1) with one or three channels."""
-        frame = letterbox.image_to_frame(array)
-        rgb = np.broadcast_to(frame, (_RGB, *frame.shape[1:]))
-        features = self._encoder.run({"image": np.ascontiguousarray(rgb)[None]})
-        return {name: features[name] for name in _STRIDES}
+    def _search(self, known: TinyEmbedding, prompts: Prompts) -> list[_Found]:
+        """Look for what marks point at in windows of several sizes around them; the most likely mask comes first.
 
-    def _search(self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None) -> Prediction:
-        """Look for what marks point at in the whole plane and in windows of several sizes around the marks.
-
-        A lone click gets the best masks of all of these, several marks the best one.
+        A lone click gets three, each from another window, other marks one. What holds all the marks goes before what
+        does not; a mask that its window cuts off is less likely than its score says.
         """
-        count = _MASKS_OF_A_CLICK if _is_ambiguous(prompts, previous) else 1
-        letterbox = self._letterbox(known.geometry)
-        logits, scores = self._decode(known.features, letterbox, prompts, previous)
-        found = [(letterbox.logits_from_frame(logits[n : n + 1]), scores[n]) for n in range(count)]
-        for zoom in self._windows_around_marks(prompts):
-            inside, judged = self._look(known, zoom, prompts, previous, frame_side=_SEARCH_SIDE)
-            best = int(np.argmax(judged[:count]))
-            plane = zoom.paste(inside[best : best + 1], known.geometry.shape[:2], fill=tiny_prompts.PADDING)
-            found.append((plane, judged[best]))
-        found = sorted(found, key=lambda pair: -pair[1])[:count]
-        return _best_first(
-            np.concatenate([plane for plane, _ in found]), np.array([score for _, score in found]), known.geometry
-        )
-
-    def _windows_around_marks(self, prompts: Prompts) -> list[Zoom]:
-        """Return the windows to search, small to large; none if there is no positive mark."""
-        marks = tiny_prompts.positive_marks(prompts)
-        if not marks:
-            return []
-        voxels = np.concatenate(marks)[:, :2]
-        box = np.stack([voxels.min(axis=0), voxels.max(axis=0) + 1]).astype(np.float64)
-        longer = max(prompts.geometry.shape[:2])
-        return list(dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED))
+        marks = np.concatenate(tiny_prompts.positive_marks(prompts))
+        box = np.stack([marks.min(axis=0), marks.max(axis=0) + 1])[:, :2].astype(np.float64)
+        longer = max(known.geometry.shape[:2])
+        masks = _MASKS_OF_A_CLICK if _is_lone_click(prompts) else 1
+        ranked = []
+        for zoom in dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED):
+            logits, scores = self._look(known, zoom, prompts, None, frame_side=_SEARCH_SIDE)
+            best = int(np.argmax(scores[:masks]))
+            found = _Found(zoom, logits[best : best + 1], float(scores[best]))
+            i, j = (marks[:, :2] - zoom.start).T
+            held = bool((found.logits[0, i, j, 0] > 0).all())
+            ranked.append((held, found.score - zoom.cut_off(found.logits[0, ..., 0], known.geometry.shape), found))
+        ranked.sort(key=lambda entry: entry[:2], reverse=True)
+        return [found for _, _, found in ranked[:masks]]
 
     def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
@@ -194,23 +186,15 @@ class TinyModel:
     def _look(
         self, known: TinyEmbedding, zoom: Zoom, prompts: Prompts, previous: Prediction | None, *, frame_side: int
     ) -> tuple[Floats, Floats]:
-        """Encode and decode a window at ``frame_side`` pixels; its logits (m, i, j, 1) and scores (m,)."""
+        """Encode and decode a window at ``frame_side`` pixels: its logits (m, i, j, 1) and scores (m,)."""
         letterbox = Letterbox.fit((zoom.side, zoom.side), side=frame_side, multiple=_MULTIPLE)
         inside = zoom.prompts(prompts)
-        features = self._encode(letterbox, zoom.stretch(zoom.crop(known.plane, fill=0.0), known.geometry.shape))
-        logits, scores = self._decode(features, letterbox, inside, _cropped(previous, zoom, inside.geometry))
-        return letterbox.logits_from_frame(logits), scores
-
-    def _decode(
-        self, features: Mapping[str, Floats], letterbox: Letterbox, prompts: Prompts, previous: Prediction | None
-    ) -> tuple[Floats, Floats]:
-        """Return the network's logits (m, rows, columns) and scores (m,) in its own frame and order."""
-        maps = tiny_prompts.maps(prompts, previous, letterbox)
-        masks = self._decoder.run({**features, "prompt_maps": maps[None]})
-        return masks["logits"][0], np.clip(masks["iou"][0], 0, 1)
-
-    def _letterbox(self, geometry: Geometry) -> Letterbox:
-        return Letterbox.fit(geometry.shape[:2], side=max(self.card.native_shape), multiple=_MULTIPLE)
+        frame = zoom.seen(known.plane, letterbox)
+        rgb = np.ascontiguousarray(np.broadcast_to(frame, (_RGB, *frame.shape[1:])))
+        features = self._encoder.run({"image": rgb[None]})
+        maps = tiny_prompts.maps(inside, _cropped(previous, zoom, inside.geometry), letterbox)
+        masks = self._decoder.run({**{name: features[name] for name in _FEATURES}, "prompt_maps": maps[None]})
+        return letterbox.logits_from_frame(masks["logits"][0]), np.clip(masks["iou"][0], 0, 1)
 
 
 def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Prediction | None:
@@ -219,10 +203,5 @@ def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Pre
     return Prediction(zoom.crop(previous.logits[:1], fill=tiny_prompts.PADDING), previous.scores[:1], geometry)
 
 
-def _best_first(logits: Floats, scores: Floats, geometry: Geometry) -> Prediction:
-    order = np.argsort(-scores, kind="stable")
-    return Prediction(logits[order], scores[order], geometry)
-
-
-def _is_ambiguous(prompts: Prompts, previous: Prediction | None) -> bool:
-    return previous is None and len(prompts.items) == 1 and isinstance(prompts.items[0], Point)
+def _is_lone_click(prompts: Prompts) -> bool:
+    return len(prompts.items) == 1 and isinstance(prompts.items[0], Point)

@@ -19,6 +19,7 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
+from samaritan.models.tiny.zoom import bounds
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -35,18 +36,11 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     PromptError
         If there is nothing positive to start from.
     """
-    drawn = _drawn_area(prompts, letterbox.plane)
+    require_start(prompts, previous)
     strokes = _strokes(prompts, letterbox)
     points = prompts.points
     box = extent(prompts)
-    anything = previous is not None or drawn is not None or strokes.positive is not None or box is not None
-    if not anything and not any(point.positive for point in points):
-        raise PromptError(
-            got="negative prompts only",
-            wanted="something on the object: a positive point, a scribble, a box, a lasso or a mask",
-            fix="Add one, or refine an earlier prediction",
-        )
-    logits = _start(previous, drawn)
+    logits = _start(previous, _drawn_area(prompts, letterbox.plane))
     return render(
         letterbox.frame[::-1],
         points=letterbox.to_frame([p.index[:2] for p in points]).astype(np.float32) if points else None,
@@ -55,6 +49,22 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
         scribbles=strokes,
         previous=letterbox.image_to_frame(logits, fill=PADDING)[0] if logits is not None else None,
     )
+
+
+def require_start(prompts: Prompts, previous: Prediction | None) -> None:
+    """Refuse prompts that do not say where the object is, unless an earlier prediction does.
+
+    Raises
+    ------
+    PromptError
+        If all prompts are negative and there is no ``previous``.
+    """
+    if previous is None and not any(getattr(item, "positive", True) for item in prompts.items):
+        raise PromptError(
+            got="negative prompts only",
+            wanted="something on the object: a positive point, a scribble, a box, a lasso or a mask",
+            fix="Add one, or refine an earlier prediction",
+        )
 
 
 def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
@@ -114,10 +124,7 @@ def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.f
             areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
         if any(area.any() for area in areas):
             corners = [(voxels[:, :2].min(axis=0), voxels[:, :2].max(axis=0) + 1) for voxels in marks]
-    for area in areas:
-        where = np.argwhere(area)
-        if len(where):
-            corners.append((where.min(axis=0), where.max(axis=0) + 1))
+    corners += [(span[0], span[1]) for span in map(bounds, areas) if span is not None]
     if not corners:
         return None
     starts, stops = np.array(corners, np.float64).transpose(1, 0, 2)

@@ -1,21 +1,23 @@
-"""The part of a plane around a boxed object, as a small plane of its own: small objects are seen large.
+"""The part of a plane around an object, as a small plane of its own: every object is seen at about the same scale.
 
-An object with a box is decoded from a square window around it, whatever its size in the plane, so that the network
-sees every object at about the same scale. A window has its own indices: what is at ``start`` of the plane is at 0.
+A window is square and has its own indices: what is at ``start`` of the plane is at 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, extremes
+from samaritan.models.letterbox import Letterbox
 
 Floats = NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 FRAME_SIDE = 192  # pixels at which the network sees a window
 _FILLED = (0.5, 99.5)  # percentiles of a window's values that become 0 and 255
@@ -33,7 +35,7 @@ class Zoom:
 
     @classmethod
     def around(cls, box: NDArray[np.float64], prompts: Prompts, *, least: float = 0.0) -> Zoom:
-        """Return the window around ``box``, ((i0, j0), (i1, j1)) half-open, that holds all ``prompts`` as well.
+        """Return the window around ``box``, ((i0, j0), (i1, j1)) half-open, and all prompts but negative marks.
 
         Its side is at least ``least`` pixels.
         """
@@ -45,9 +47,9 @@ class Zoom:
         i, j = np.floor(centre - side / 2).astype(int)
         return cls((int(i), int(j)), side)
 
-    def crop(self, array: NDArray[np.generic], *, fill: float) -> Floats:
-        """Return the window of (c, i, j, 1) as (c, side, side, 1) float32; ``fill`` where there is no plane."""
-        out = np.full((array.shape[0], self.side, self.side, 1), fill, np.float32)
+    def crop(self, array: NDArray[Scalar], *, fill: float) -> NDArray[Scalar]:
+        """Return the window of (c, i, j, 1) as (c, side, side, 1); ``fill`` where there is no plane."""
+        out = np.full((array.shape[0], self.side, self.side, 1), fill, array.dtype)
         inside, there = self._overlap(array.shape[1:3])
         out[(slice(None), *inside)] = array[(slice(None), *there)]
         return out
@@ -59,34 +61,64 @@ class Zoom:
         out[(slice(None), *there)] = window[(slice(None), *inside)]
         return out
 
-    def stretch(self, window: Floats, shape: tuple[int, ...]) -> Floats:
-        """Return a crop (c, side, side, 1) of a plane of ``shape`` with its greys stretched; see ``stretched``."""
-        there, _ = self._overlap(shape[:2])
-        valid = np.zeros((self.side, self.side), np.bool_)
-        valid[there] = True
-        last = stretched(np.moveaxis(window[..., 0], 0, -1), valid=valid)
+    def seen(self, plane: NDArray[np.uint8], letterbox: Letterbox) -> Floats:
+        """Return the window of (c, i, j, 1) as the network sees it: (c, rows, columns), its greys stretched.
+
+        Where there is no plane it is black.
+        """
+        # The plane's edges are drawn out and blackened afterwards: interpolation must not drag black into the plane.
+        i, j = (
+            np.clip(np.arange(a, a + self.side), 0, n - 1) for a, n in zip(self.start, plane.shape[1:3], strict=True)
+        )
+        frame = letterbox.image_to_frame(plane[:, i[:, None], j])
+        valid = np.zeros(frame.shape[1:], np.bool_)
+        inside, _ = self._overlap(plane.shape[1:3])
+        columns, rows = (
+            slice(round(part.start * scale), max(round(part.stop * scale), round(part.start * scale) + 1))
+            for part, scale in zip(inside, letterbox.scale, strict=True)
+        )
+        valid[rows, columns] = True
+        last = stretched(np.moveaxis(frame, 0, -1), valid=valid)
         last[~valid] = 0.0
-        return np.moveaxis(last, -1, 0)[..., None]
+        return np.moveaxis(last, -1, 0)
+
+    def cut_off(self, logits: Floats, shape: tuple[int, ...]) -> float:
+        """Return the share, 0 to 1, of the window's border within a plane of ``shape`` that a mask (i, j) covers."""
+        inside, there = self._overlap(shape[:2])
+        edges = []
+        for axis in (0, 1):
+            along = np.moveaxis(logits, axis, 0)[:, inside[1 - axis]]
+            edges += [along[0]] if there[axis].start > 0 else []
+            edges += [along[-1]] if there[axis].stop < shape[axis] else []
+        return float(np.mean(np.concatenate(edges) > 0)) if edges else 0.0
 
     def prompts(self, prompts: Prompts) -> Prompts:
-        """Return the prompts in the window's own indices."""
-        return Prompts(Geometry.picture(self.side, self.side), tuple(self._move(item) for item in prompts.items))
+        """Return the prompts in the window's own indices, without negative marks outside it: nothing is found there."""
+        moved = (self._move(item) for item in prompts.items)
+        return Prompts(Geometry.picture(self.side, self.side), tuple(item for item in moved if item is not None))
 
-    def _move(self, item: Prompt) -> Prompt:
+    def _move(self, item: Prompt) -> Prompt | None:
         offset = np.array((*self.start, 0))
         if isinstance(item, Point):
             i, j, k = item.index - offset
-            return replace(item, index=(float(i), float(j), float(k)))
+            moved = replace(item, index=(float(i), float(j), float(k)))
+            return moved if item.positive or self._holds(np.array([moved.voxel])).all() else None
         if isinstance(item, Box):
             (i0, j0, k0), (i1, j1, k1) = item.start - offset, item.stop - offset
             return Box((int(i0), int(j0), int(k0)), (int(i1), int(j1), int(k1)))
         if isinstance(item, Scribble):
-            return replace(item, voxels=item.voxels - offset)
+            voxels = item.voxels - offset
+            voxels = voxels if item.positive else voxels[self._holds(voxels)]
+            return replace(item, voxels=voxels) if len(voxels) else None
         if isinstance(item, Lasso):
             return replace(item, vertices=item.vertices - offset)
         if isinstance(item, MaskPrompt):
-            return MaskPrompt(self.crop(item.mask[None], fill=0.0)[0] > 0)
+            return MaskPrompt(self.crop(item.mask[None], fill=0)[0])
         return item
+
+    def _holds(self, voxels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which voxels (n, 3), in the window's own indices, lie in it."""
+        return np.asarray(((voxels[:, :2] >= 0) & (voxels[:, :2] < self.side)).all(axis=1))
 
     def _overlap(self, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Return the pixels that window and plane have in common, as slices of the one and of the other."""
@@ -111,11 +143,21 @@ def stretched(image: Floats, *, valid: NDArray[np.bool_] | None = None) -> Float
     return np.clip(scaled, 0.0, 255.0, out=np.asarray(scaled, np.float32))
 
 
+def bounds(area: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """Return ((i0, j0), (i1, j1)), half-open, around what is set in ``area`` (i, j), or None if nothing is."""
+    along = [np.flatnonzero(area.any(axis=axis)) for axis in (1, 0)]
+    return np.array([[hits[0] for hits in along], [hits[-1] + 1 for hits in along]]) if along[0].size else None
+
+
 def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:
-    """Yield positions (n, 2), in edge coordinates, between which each prompt lies."""
+    """Yield positions (n, 2), in edge coordinates, between which each prompt lies; negative marks may lie outside."""
     for item in prompts.items:
-        places = np.argwhere(item.mask) if isinstance(item, MaskPrompt) else extremes(item)
-        if not len(places):
+        if isinstance(item, Point | Scribble) and not item.positive:
             continue
-        indices = places[:, :2].astype(np.float64)
-        yield np.stack([indices.min(axis=0), indices.max(axis=0) + 1])
+        if isinstance(item, MaskPrompt):
+            span = bounds(item.mask[..., 0])
+        else:
+            places = extremes(item)
+            span = np.stack([places.min(axis=0), places.max(axis=0) + 1])[:, :2] if len(places) else None
+        if span is not None:
+            yield span.astype(np.float64)
