@@ -9,7 +9,8 @@ each next one in the deepest point of the largest error. Means are taken over th
 set, and the data sets. Beside each answer stands the IoU that the model predicts for it.
 
 A run goes on from what stands in OUT. What the baselines gave is kept there under their version, so that new weights
-need only the model's share: give `--again` to measure the model anew.
+need only the model's share; `--again` measures the model anew, as after a change of its code. A run of all cases
+writes the card's scores to OUT's name with `.summary.json`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.macro import Result, dice, grouped, iou_of, macro, table
 from benchmarks.page import replace_part
 from samaritan import load_model, segment
 from samaritan.autoprompt import simulate
-from samaritan.core.model import Embedding, Model, Prediction
+from samaritan.core.model import Embedding, Model, ModelCard, Prediction
 from samaritan.core.prompts import Box, Prompts
 from samaritan.infer.embedder import Embedder
 from samaritan.infer.intensity import IntensityMap

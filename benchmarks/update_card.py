@@ -3,7 +3,7 @@
 `python -m benchmarks.update_card [--scores build/default_model.summary.json]`
 
 Run it after `training.tiny.export` (the card's hashes must be those of the weights) and after
-`benchmarks.default_model --json` (which writes the scores beside its record). Without `--scores` the scores stay as they are.
+`benchmarks.default_model --json`, which writes the scores beside its record. Without `--scores` the scores stay.
 """
 
 from __future__ import annotations

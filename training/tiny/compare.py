@@ -88,7 +88,8 @@ def main() -> None:
             network, TinyTask(plan, options.data, cache, held_out=HELD_OUT),
             Settings(steps=options.steps, precision=options.precision, gradient_norm=2.0, average_decay=0.98,
                 warm_up=0.1, workers=1),
-            folder, groups=groups(network), config=asdict(design) | {"plan": asdict(plan), "held_out": sorted(HELD_OUT)},
+            folder, groups=groups(network),
+            config=asdict(design) | {"plan": asdict(plan), "held_out": sorted(HELD_OUT)},
         )  # fmt: skip
         entries = read(folder / "log.jsonl")
         trained = TinyNetwork(design)

@@ -63,7 +63,8 @@ def _running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64
     window = np.ones(width)
     counts = np.convolve(there, window, mode="valid")
     sums = np.convolve(np.where(there, values, 0.0), window, mode="valid")
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return means
 
 
 def _draw(entries: list[Entry], picture: Path) -> None:
