@@ -155,6 +155,14 @@ def test_a_run_goes_on_from_its_record_and_keeps_the_baselines(folder, tmp_path)
     assert Counting.decoded > decoded
 
 
+def test_answers_of_other_weights_are_not_taken(folder, tmp_path):
+    case, model = evaluation_cases(folder)[0], Counting()
+    Record(tmp_path / "rows.json", model.card, again=False).measure(case, model)
+    other = Record(tmp_path / "rows.json", replace(model.card, sha256="1" * 64), again=False)
+    assert not other.answers
+    assert case.id in other.baselines
+
+
 def test_goals_say_what_is_met():
     scores = {"box": 0.9, "loose box": 0.86, **dict.fromkeys(BASELINES, 0.8)}
     scores |= {f"{n} click{'s' if n > 1 else ''}": 0.85 - 0.001 * (n == 4) for n in range(1, 11)}
