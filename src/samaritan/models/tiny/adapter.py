@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 _MASKS_OF_A_CLICK = 3
 # Sides of the windows in which marks are looked for, over the plane's longer side. The largest holds all of the plane.
 _SEARCHED = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+_REACH = 1 / 12  # of the window's side: how far around a mark that was not heeded the mask changes
 _SEARCH_SIDE = 128  # pixels at which the network sees them
 
 
@@ -122,7 +123,7 @@ class TinyModel:
         known = cast("TinyEmbedding", embedding)
         box = tiny_prompts.extent(prompts, previous)
         if box is not None:
-            return self._look_closely(known, prompts, previous, box)
+            return self._look_again(known, prompts, previous, box)
         tiny_prompts.require_start(prompts, previous)
         if previous is not None and not tiny_prompts.positive_marks(prompts):
             return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)  # an empty mask stays empty
@@ -173,6 +174,28 @@ class TinyModel:
             ranked.append((held, found.score - zoom.cut_off(found.logits[0, ..., 0], known.geometry.shape), found))
         ranked.sort(key=lambda entry: entry[:2], reverse=True)
         return [found for _, _, found in ranked[:masks]]
+
+    def _look_again(
+        self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
+    ) -> Prediction:
+        """Look closely, and see that every click has its say.
+
+        A click far from where the mask agrees with it says that the earlier prediction was misleading: without it the
+        answer may heed more clicks. Those that still do not have their way are given what is next to them.
+        """
+        reach = _REACH * Zoom.around(box, prompts).side
+        found = self._look_closely(known, prompts, previous, box)
+        mask = found.logits[0, ..., 0]
+        against = tiny_prompts.marks_against(mask, prompts)
+        far = any(tiny_prompts.distance_to_agreement(mask, point, reach=reach) > reach for point in against)
+        if far and previous is not None:
+            afresh = self._look_closely(known, prompts, None, box)
+            fewer = tiny_prompts.marks_against(afresh.logits[0, ..., 0], prompts)
+            if len(fewer) < len(against):
+                found, mask, against = afresh, afresh.logits[0, ..., 0], fewer
+        if not against:
+            return found
+        return replace(found, logits=tiny_prompts.given_way(mask, against, reach=reach)[None, ..., None])
 
     def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]

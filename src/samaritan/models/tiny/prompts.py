@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from samaritan.core.errors import PromptError
 from samaritan.core.model import Prediction
-from samaritan.core.prompts import Box, Lasso, MaskPrompt, Prompts, Scribble
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
 from samaritan.models.tiny.zoom import bounds
@@ -25,6 +25,8 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 _SURE = 8.0  # logit that a mask drawn by a person stands for
+_SAID = 4.0  # logit that a mark which was not heeded gets at its place
+_SPREAD = 0.75  # standard deviation of that change, over the distance to where the mask is right
 PADDING = -16.0  # logit of the previous mask where the frame holds no image
 
 
@@ -105,6 +107,45 @@ def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
         letterbox.voxels_to_frame(np.concatenate(voxels[sign])) if voxels[sign] else None for sign in (True, False)
     )
     return Scribbles(positive, negative)
+
+
+def marks_against(logits: Floats, prompts: Prompts) -> list[Point]:
+    """Return the points that lie on the wrong side of a mask, given as logits (i, j)."""
+    return [point for point in prompts.points if (logits[point.voxel[:2]] > 0) != point.positive]
+
+
+def given_way(logits: Floats, points: list[Point], *, reach: float) -> Floats:
+    """Return ``logits`` (i, j) changed around ``points`` so that each lies on its side of the mask.
+
+    The mask changes about as far as to the next pixel that is on the point's side already, at most some ``reach``
+    pixels: people click in the middle of what is wrong.
+    """
+    changed = logits.copy()
+    for point in points:
+        sign = np.float32(1.0 if point.positive else -1.0)
+        spread = max(1.0, min(reach, _SPREAD * distance_to_agreement(changed, point, reach=reach)))
+        near, squared = _around(point, logits.shape, reach=3 * reach)
+        missing = _SAID - sign * changed[point.voxel[:2]]
+        changed[near] += sign * missing * np.exp(-squared / np.float32(2 * spread**2))
+    return changed
+
+
+def distance_to_agreement(logits: Floats, point: Point, *, reach: float) -> float:
+    """Return how many pixels a point is from the next that is on its side of a mask, logits (i, j).
+
+    Infinite if there is none within some ``reach``.
+    """
+    near, squared = _around(point, logits.shape, reach=2 * reach)
+    agrees = (logits[near] > 0) == point.positive
+    return float(np.sqrt(squared[agrees].min())) if agrees.any() else float("inf")
+
+
+def _around(point: Point, shape: tuple[int, ...], *, reach: float) -> tuple[tuple[slice, ...], Floats]:
+    """Return the square around a point that ends ``reach`` from it, and the squared distances in it."""
+    far = int(np.ceil(reach))
+    near = tuple(slice(max(0, p - far), min(n, p + far + 1)) for p, n in zip(point.voxel, shape, strict=False))
+    i, j = np.ogrid[near]
+    return near, np.asarray((i - point.voxel[0]) ** 2 + (j - point.voxel[1]) ** 2, np.float32)
 
 
 def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.float64] | None:
