@@ -7,7 +7,13 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
-from samaritan.models.tiny.prompts import keep_within_lasso, maps
+from samaritan.models.tiny.prompts import (
+    distance_to_agreement,
+    given_way,
+    keep_within_lasso,
+    maps,
+    marks_against,
+)
 
 WIDTH, HEIGHT = 128, 64  # four pixels of the frame to one of the plane
 GEOMETRY = Geometry.picture(WIDTH, HEIGHT)
@@ -114,3 +120,34 @@ def test_negative_prompts_alone_are_refused(item):
     with pytest.raises(PromptError, match="negative prompts only"):
         drawn(item)
     assert np.isfinite(drawn(item, previous=prediction(np.where(AREA, 3.0, -3.0)))).all()
+
+
+def _disc_logits(radius):
+    i, j = np.ogrid[:80, :60]
+    return np.clip(radius - np.hypot(i - 40, j - 30), -6, 6).astype(np.float32)
+
+
+def test_clicks_on_the_wrong_side_are_named():
+    inside, outside = Point((40, 30, 0)), Point((70, 50, 0))
+    denied = Point((41, 31, 0), positive=False)
+    prompts = Prompts(Geometry.picture(80, 60), (inside, outside, denied))
+    assert marks_against(_disc_logits(15), prompts) == [outside, denied]
+
+
+@pytest.mark.parametrize(("voxel", "positive"), [((62, 30, 0), True), ((40, 30, 0), False), ((0, 0, 0), True)])
+def test_a_click_that_was_not_heeded_changes_what_is_next_to_it(voxel, positive):
+    logits = _disc_logits(15)
+    click = Point(voxel, positive=positive)
+    changed = given_way(logits, [click], reach=5)
+    assert (changed[voxel[:2]] > 0) == positive
+    i, j = np.ogrid[:80, :60]
+    far = np.hypot(i - voxel[0], j - voxel[1]) > 22
+    np.testing.assert_array_equal(changed[far], logits[far])
+    flipped = (changed > 0) != (logits > 0)
+    assert flipped.sum() < np.pi * 10**2
+
+
+def test_the_distance_to_agreement_is_in_pixels():
+    click = Point((62, 30, 0))
+    assert distance_to_agreement(_disc_logits(15), click, reach=10) == pytest.approx(8, abs=1)
+    assert distance_to_agreement(_disc_logits(15), click, reach=3) == float("inf")
