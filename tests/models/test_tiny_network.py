@@ -7,7 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the network is for training; it needs the extra 'train'")
 
-from samaritan.models.tiny.network import MASKS, Appearance, Embedding, TinyNetwork  # noqa: E402
+from samaritan.models.tiny import FOLDER  # noqa: E402
+from samaritan.models.tiny.evidence import Appearance  # noqa: E402
+from samaritan.models.tiny.network import MASKS, NETWORK_FILE, Embedding, TinyNetwork, load_network  # noqa: E402
 from samaritan.models.tiny.prompt_maps import CHANNELS, render  # noqa: E402
 
 
@@ -103,3 +105,18 @@ def test_appearance_of_one_image_serves_many_prompts():
     image, under = _scene(inside=0.8, outside=0.2)
     prompts = torch.cat([under, under.flip(1), under.roll(4, dims=2)])
     torch.testing.assert_close(Appearance()(image, prompts), Appearance()(image.expand(3, -1, -1, -1), prompts))
+
+
+@torch.no_grad()
+def test_the_weights_that_ship_are_the_same_for_torch_and_onnx():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    weights = FOLDER / "weights"
+    network = load_network(weights / NETWORK_FILE).eval()
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
+    maps = _maps((96, 96), [(10, 20, 70, 60)])
+    wanted = network.decoder(network.encoder(image), maps)
+    encoder, decoder = (onnxruntime.InferenceSession(weights / f"{part}.onnx") for part in ("encoder", "decoder"))
+    features = dict(zip(Embedding._fields, encoder.run(None, {"image": image.numpy()}), strict=True))
+    logits, iou = decoder.run(None, {**features, "prompt_maps": maps.numpy()})
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), torch.sigmoid(wanted.logits).numpy(), atol=1e-3)
+    np.testing.assert_allclose(iou, wanted.predicted_iou.numpy(), atol=1e-3)
