@@ -1,4 +1,4 @@
-"""Paths on the command lines of training and benchmarks: what is not there is refused before any work begins."""
+"""What the command lines of training and benchmarks take: what cannot be used is refused before any work begins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 CASES = "cases.jsonl"
+MULTIPLE = 32  # of pixels that the sides of the network's input are
 
 
 def cases_folder(text: str) -> Path:
@@ -15,6 +16,15 @@ def cases_folder(text: str) -> Path:
         message = f"{folder} holds no {CASES}; name the folder that has it and the files that it lists"
         raise ArgumentTypeError(message)
     return folder
+
+
+def crop_side(text: str) -> int:
+    """Return the side of crops in pixels; the network takes multiples of 32."""
+    side = int(text) if text.isdecimal() else 0
+    if side < MULTIPLE or side % MULTIPLE:
+        message = f"{text} is no side of crops; give a multiple of {MULTIPLE} pixels, such as 128"
+        raise ArgumentTypeError(message)
+    return side
 
 
 def weights_file(text: str) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from training.arguments import cases_folder
+from training.arguments import cases_folder, crop_side
 from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--side", type=int, default=128, help="of the crops, in pixels")
+    parser.add_argument("--side", type=crop_side, default=128, help="of the crops, in pixels")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
-from training.arguments import cases_folder, weights_file
+from training.arguments import cases_folder, crop_side, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
-    parser.add_argument("--side", type=int, help="of all crops, in pixels; by default they grow on the way")
+    parser.add_argument("--side", type=crop_side, help="of all crops, in pixels; by default they grow on the way")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     parser.add_argument("--validate-every", type=int, default=1000, help="steps")
