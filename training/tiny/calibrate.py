@@ -2,9 +2,8 @@
 
 A network is surer of itself on what it was trained on than on what it was not. So its masks are drawn back to the box's
 ellipse a little, by `ELLIPSE_MORE`, which was chosen on twelve families that short runs did not see (decision 0006).
-And its predicted IoU is brought in line with the true one: on the held-out families the predicted
-IoU is compared with the true one, and its logit is stretched and shifted (Platt 1999) so that they differ least. The
-two numbers go into the last layer of the head that predicts it.
+And its predicted IoU is compared with the true one on the held-out families, and its logit stretched and shifted (Platt
+1999) so that they differ least; the two numbers go into the last layer of the head that predicts it.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
             **sides, "prompt_maps": {**sides["s4"], 0: "prompts"}, "logits": {**sides["s2"], 0: "prompts"},
             "iou": {0: "prompts"},
     })  # fmt: skip
-    manifest: dict[str, Any] = {"input_side": SIDE, "prompt_channels": CHANNELS, "files": {}}
+    manifest: dict[str, Any] = {"prompt_channels": CHANNELS, "files": {}}
     for name in ("encoder.onnx", "decoder.onnx", NETWORK_FILE):
         content = (folder / name).read_bytes()
         manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

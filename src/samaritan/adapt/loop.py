@@ -298,7 +298,7 @@ class _Trainer:
                 got=f"a loss that is not finite at step {self.step}: {found}",
                 fix="Lower the rate, or train in float32; the last checkpoint is whole",
             )
-        self.scaler.scale(total / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(total / self.settings.accumulate).backward()  # type: ignore[no-untyped-call]  # torch has no type
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _train_mode(self) -> None:
