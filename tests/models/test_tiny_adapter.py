@@ -164,16 +164,16 @@ def ask(model):
 
 
 def test_damaged_weights_are_refused(copied):
-    weights = copied / "weights" / "encoder.onnx"
+    weights = copied / "weights" / "network.onnx"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ChecksumError, match=r"encoder\.onnx"):
+    with pytest.raises(ChecksumError, match=r"network\.onnx"):
         ask(TinyModel(copied))
 
 
 def test_missing_weights_are_refused(copied):
-    (copied / "weights" / "encoder.onnx").unlink()
+    (copied / "weights" / "network.onnx").unlink()
     with pytest.raises(WeightsError, match="Install samaritan again"):
         ask(TinyModel(copied))
 

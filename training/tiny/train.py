@@ -25,7 +25,6 @@ from training.tiny.task import Plan, TinyTask
 from samaritan.adapt import Group, Settings, fit
 from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 
-FROZEN_STAGES = 2  # of the backbone, after its stem: edges and spots, which ImageNet has taught well enough
 WATCHED = 3  # one in so many of the held-out views is looked at in between
 ENCODER_RATE, CONTEXT_RATE, DECODER_RATE = 4e-4, 1e-3, 2e-3  # attention layers are easily upset
 
@@ -35,10 +34,7 @@ def make_network(init: Path | None, design: Design = DESIGN) -> TinyNetwork:
     network = TinyNetwork(design) if init is None else read_network(init)
     if init is None:
         load_imagenet(network.encoder.backbone)
-    backbone = network.encoder.backbone
-    for part in (backbone.stem, *list(backbone.stages)[:FROZEN_STAGES]):
-        part.requires_grad_(requires_grad=False)
-    freeze_depthwise(backbone)
+    freeze_depthwise(network.encoder.backbone)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
 Floats = NDArray[np.float32]
 
-_FEATURES = ("s16", "s8", "s4", "s2")  # what the exported graphs call the features of a window
+GRAPH_FILE = "network.onnx"  # of the weights folder
 _PLANE = "plane"
 _RGB = 3
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
@@ -36,7 +36,7 @@ _SEARCH_SIDE = 128  # pixels at which the network sees them
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TinyEmbedding:
-    """A plane, ready to be looked at: the network encodes no more than the windows that prompts call for.
+    """A plane, ready to be looked at: the network sees no more than the windows that prompts call for.
 
     ``plane`` is (c, i, j, 1) uint8, one channel if grey.
     """
@@ -62,17 +62,26 @@ class _Found:
         return self.zoom.paste(self.logits, geometry.shape[:2], fill=tiny_prompts.PADDING)
 
 
+class Network(Protocol):
+    """What answers for windows: the exported graph, or the network in training."""
+
+    def run(self, inputs: dict[str, Floats]) -> dict[str, Floats]:
+        """Map ``image`` and ``prompt_maps`` to ``logits`` and ``iou``; training/tiny/README.md has the shapes."""
+
+
 class TinyModel:
-    """The default ``Model``: two ONNX graphs, encoder and decoder, each loaded when it is first needed.
+    """The default ``Model``: an ONNX graph, loaded when it is first needed.
 
     Parameters
     ----------
     folder
-        Holds ``card.toml`` and ``weights/encoder.onnx``, ``weights/decoder.onnx``.
+        Holds ``card.toml`` and ``weights/network.onnx``.
     device
         "auto", "cpu", "cuda" or "mps".
     threads
         Threads that one call may use; 0 leaves it to the runtime: one for each physical core.
+    network
+        What to ask in place of the graph, in training; device and threads are then its own matter.
 
     Raises
     ------
@@ -83,11 +92,10 @@ class TinyModel:
         If the runtime cannot use the device.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", threads: int = 0) -> None:
-        card, weights = folder / "card.toml", folder / "weights"
+    def __init__(self, folder: Path, *, device: str = "auto", threads: int = 0, network: Network | None = None) -> None:
+        card = folder / "card.toml"
         self._card = read_card(card)
-        self._encoder = OnnxGraph(card, weights / "encoder.onnx", device=device, threads=threads)
-        self._decoder = OnnxGraph(card, weights / "decoder.onnx", device=device, threads=threads)
+        self._network = network or OnnxGraph(card, folder / "weights" / GRAPH_FILE, device=device, threads=threads)
 
     @property
     def card(self) -> ModelCard:
@@ -200,7 +208,7 @@ class TinyModel:
     def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
     ) -> Prediction:
-        """Encode and decode a window around ``box``; one mask."""
+        """Look at a window around ``box``; one mask."""
         zoom = Zoom.around(box, prompts)
         window, scores = self._look(known, zoom, prompts, previous, frame_side=FRAME_SIDE)
         plane = zoom.paste(window[:1], known.geometry.shape[:2], fill=tiny_prompts.PADDING)
@@ -209,14 +217,13 @@ class TinyModel:
     def _look(
         self, known: TinyEmbedding, zoom: Zoom, prompts: Prompts, previous: Prediction | None, *, frame_side: int
     ) -> tuple[Floats, Floats]:
-        """Encode and decode a window at ``frame_side`` pixels: its logits (m, i, j, 1) and scores (m,)."""
+        """Ask the network about a window at ``frame_side`` pixels: logits (m, i, j, 1) and scores (m,)."""
         letterbox = Letterbox.fit((zoom.side, zoom.side), side=frame_side, multiple=_MULTIPLE)
         inside = zoom.prompts(prompts)
         frame = zoom.seen(known.plane, letterbox)
         rgb = np.ascontiguousarray(np.broadcast_to(frame, (_RGB, *frame.shape[1:])))
-        features = self._encoder.run({"image": rgb[None]})
         maps = tiny_prompts.maps(inside, _cropped(previous, zoom, inside.geometry), letterbox)
-        masks = self._decoder.run({**{name: features[name] for name in _FEATURES}, "prompt_maps": maps[None]})
+        masks = self._network.run({"image": rgb[None], "prompt_maps": maps[None]})
         return letterbox.logits_from_frame(masks["logits"][0]), np.clip(masks["iou"][0], 0, 1)
 
 

@@ -1,18 +1,19 @@
 """The network of the `tiny` model, in PyTorch: for training and export only.
 
-The shape is Segment Anything's: an **encoder** turns an image into an embedding once, a **decoder** turns the embedding
-and one object's prompts into masks, as often as the user clicks. Both are convolutional (with two attention layers at
-stride 16) and take any height and width that are multiples of 32; nothing is tied to one resolution. The installed
-package never imports this module: it runs the exported ONNX graphs.
+It is asked anew for every window and every prompt, so what the user said goes in beside the picture and the whole
+network works on one question, as in Sofiiuk et al. 2022 (RITM): an **encoder** looks at the window with the prompts in
+mind, a **decoder** draws the masks. Both are convolutional (with two attention layers at stride 16) and take any height
+and width that are multiples of 32; nothing is tied to one resolution. The installed package never imports this module:
+it runs the exported ONNX graph.
 
-* Encoder: EfficientNet-Lite0 without classifier (Tan and Le 2019; the Lite variant has ReLU6 and no squeeze-excite),
-  then a feature pyramid (Lin et al. 2017) down to stride 2.
-* Decoder: the maps of `prompt_maps` are encoded at strides 4, 8 and 16 and *added* to the embedding, so that one
-  embedding broadcasts over a batch of prompts; attention at stride 16 for context, convolutions at 8, 4 and 2 for
-  detail. What prompts say about the image is told as well: likeness in learnt features, likelihood of the greys.
+* Encoder: EfficientNet-Lite0 (`backbone`), then a feature pyramid (Lin et al. 2017) down to stride 2. Prompts, and how
+  likely they make the greys (`evidence`), are added at strides 2 and 4.
+* Decoder: prompts are encoded once more at strides 4, 8 and 16 and added; attention at stride 16 for context,
+  convolutions at 8, 4 and 2 for detail.
 
 Batch norms keep training stable (every encoder convolution has one, every path of the decoder); ONNX Runtime merges
-them into the convolutions when it loads a graph. The last layer of every residual branch of the decoder begins at 0.
+them into the convolutions when it loads a graph. The last layer of every residual branch of the decoder begins at 0,
+and so does what prompts add to the backbone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samaritan.core.errors import CheckpointMismatchError
+from samaritan.models.tiny.backbone import CHANNELS as BACKBONE_CHANNELS
+from samaritan.models.tiny.backbone import ENTRY_CHANNELS, Backbone, ConvNorm
 from samaritan.models.tiny.evidence import Appearance, Likeness
 from samaritan.models.tiny.prompt_maps import (
     BOX,
@@ -46,29 +49,14 @@ NETWORK_FILE = "network.safetensors"  # of a weights folder, beside the ONNX gra
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-# (expansion, kernel, stride, channels, blocks) of the seven stages of EfficientNet-Lite0
-_STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)
-_STEM_CHANNELS = 32
-_TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
-
 # What prompts say by themselves, as logits, to begin training with: the ellipse in a box, and no leaning; nearness to
 # marks; what the previous mask showed.
 _PRIOR = (4.0, 0.0, 4.0, 4.0)
 
-_RGB = 3
 _KINDS, _MARKED = 6, 4  # kinds of places that prompts cover; the first of them are inside a prompt
 
 _DROPPED = 0.2  # of the channels of an embedding, while training: no answer may hang on a few learnt features
 
-_IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
 _WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
 
 
@@ -84,16 +72,19 @@ class Design:
         Residual blocks at strides 8 and 4.
     detail
         Channels at stride 2.
+    early
+        Whether prompts enter the backbone, and not the decoder alone.
     likeness
         Whether the decoder is shown where the image looks like what is under the prompts, in learnt features.
     appearance
-        Whether it is shown how likely the greys are under the prompts.
+        Whether the network is shown how likely the greys are under the prompts.
     """
 
     attention: int = 2
     blocks8: int = 2
     blocks4: int = 2
     detail: int = 8
+    early: bool = True
     likeness: bool = True
     appearance: bool = True
 
@@ -107,12 +98,12 @@ DESIGN = Design()
 
 
 class Embedding(NamedTuple):
-    """An image's features for the decoder, from coarse to fine, for an input of H x W pixels."""
+    """Features for the decoder, from coarse to fine, of n windows of H x W pixels."""
 
-    s16: Tensor  # (b, 128, H / 16, W / 16)
-    s8: Tensor  # (b, 64, H / 8, W / 8)
-    s4: Tensor  # (b, 48, H / 4, W / 4)
-    s2: Tensor  # (b, 8 + 3, H / 2, W / 2): features, and the image itself in [0, 1]
+    s16: Tensor  # (n, 128, H / 16, W / 16)
+    s8: Tensor  # (n, 64, H / 8, W / 8)
+    s4: Tensor  # (n, 48, H / 4, W / 4)
+    s2: Tensor  # (n, 8, H / 2, W / 2)
 
 
 class Masks(NamedTuple):
@@ -122,71 +113,16 @@ class Masks(NamedTuple):
     predicted_iou: Tensor  # (n, MASKS), in [0, 1]
 
 
-class ConvNorm(nn.Module):
-    """A convolution without bias that keeps the size (but for its stride), and a batch norm."""
+class Said(NamedTuple):
+    """What prompts say of n windows of H x W pixels."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, dilation: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__()
-        padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation=dilation, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs, eps=_IMAGENET_EPSILON, momentum=0.03)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
-        y: Tensor = self.norm(self.conv(x))
-        return y
-
-
-class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise k x k, project 1x1, with a shortcut where shapes allow (Sandler et al. 2018)."""
-
-    def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        hidden = inputs * expansion
-        self.expand = ConvNorm(inputs, hidden) if expansion > 1 else None
-        self.depthwise = ConvNorm(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = ConvNorm(hidden, outputs)
-        self.shortcut = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
-        y = x if self.expand is None else functional.relu6(self.expand(x))
-        y = functional.relu6(self.depthwise(y))
-        projected: Tensor = self.project(y)
-        return x + projected if self.shortcut else projected
-
-
-class Backbone(nn.Module):
-    """EfficientNet-Lite0 up to its last stage; gives the features at strides 2, 4, 8, 16 and 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = ConvNorm(3, _STEM_CHANNELS, 3, 2)
-        stages, channels = [], _STEM_CHANNELS
-        for expansion, kernel, stride, outputs, blocks in _STAGES:
-            stage = []
-            for index in range(blocks):
-                step = stride if index == 0 else 1
-                stage.append(InvertedResidual(channels, outputs, expansion=expansion, kernel=kernel, stride=step))
-                channels = outputs
-            stages.append(nn.Sequential(*stage))
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Map a normalised image (b, 3, H, W) to its five feature maps, fine to coarse."""
-        x = functional.relu6(self.stem(image))
-        features = []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            if index in _TAPPED_STAGES:
-                features.append(x)
-        return features
+    maps: Tensor  # (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`
+    under: Tensor  # (n, _KINDS, H / 4, W / 4): how much of a place each kind of prompt covers
+    evidence: Tensor  # (n, _KINDS, H / 2, W / 2): how likely they make its greys; 0 if they say nothing
 
 
 class Encoder(nn.Module):
-    """Image -> embedding."""
+    """Windows and what is said of them -> embedding."""
 
     mean: Tensor
     std: Tensor
@@ -196,24 +132,46 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = Backbone()
-        channels = [_STAGES[index][3] for index in _TAPPED_STAGES]  # at strides 2, 4, 8, 16, 32
+        self.entry2 = _Entry(ENTRY_CHANNELS[2]) if design.early else None
+        self.entry4 = _Entry(ENTRY_CHANNELS[4]) if design.early else None
         wide = design.widths
-        self.top = ConvNorm(channels[4], wide[16])
-        self.lateral = nn.ModuleList([ConvNorm(c, wide[s]) for c, s in zip(channels, (2, 4, 8, 16), strict=False)])
+        self.top = ConvNorm(BACKBONE_CHANNELS[4], wide[16])
+        self.lateral = nn.ModuleList(
+            [ConvNorm(c, wide[s]) for c, s in zip(BACKBONE_CHANNELS, (2, 4, 8, 16), strict=False)]
+        )
         self.down = nn.ModuleList([ConvNorm(wide[2 * s], wide[s]) for s in (2, 4, 8)])
         self.smooth = nn.ModuleList([ConvNorm(wide[s], wide[s], 3) for s in (2, 4, 8, 16)])
 
-    def forward(self, image: Tensor) -> Embedding:
-        """Map RGB images (b, 3, H, W) with values in [0, 255] to their embeddings; H and W are multiples of 32."""
-        seen = functional.avg_pool2d(image / 255.0, 2)
-        s2, s4, s8, s16, s32 = self.backbone((image - self.mean) / self.std)
+    def forward(self, image: Tensor, said: Said) -> Embedding:
+        """Map RGB windows (n, 3, H, W) with values in [0, 255] to their embedding; H and W are multiples of 32."""
+        told: list[Tensor | float] = [0.0, 0.0]
+        if self.entry2 is not None and self.entry4 is not None:
+            finer = functional.interpolate(said.maps, scale_factor=2.0, mode="bilinear")
+            coarser = functional.avg_pool2d(said.evidence, 2)
+            told = [self.entry2(finer, said.evidence), self.entry4(said.maps, coarser)]
+        s2, s4, s8, s16, s32 = self.backbone((image - self.mean) / self.std, *told)
         above = functional.relu(self.lateral[3](s16) + _double(self.top(s32)))
         outputs = [functional.relu(self.smooth[3](above))]
         for level, features in ((2, s8), (1, s4), (0, s2)):
             above = functional.relu(self.lateral[level](features) + _double(self.down[level](outputs[-1])))
             outputs.append(functional.relu(self.smooth[level](above)))
         s16, s8, s4 = (functional.dropout2d(features, _DROPPED, self.training) for features in outputs[:3])
-        return Embedding(s16, s8, s4, torch.cat([outputs[3], seen.to(outputs[3].dtype)], dim=1))
+        return Embedding(s16, s8, s4, outputs[3])
+
+
+class _Entry(nn.Module):
+    """Where prompts enter the backbone; at first they add nothing."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(PROMPT_CHANNELS + _KINDS, outputs, 1)
+        self.spread = nn.Conv2d(outputs, outputs, 3, padding=1)
+        _silence(self.spread)
+
+    def forward(self, maps: Tensor, evidence: Tensor) -> Tensor:
+        """Map prompt maps and evidence (n, ..., h, w) to (n, outputs, h, w)."""
+        added: Tensor = self.spread(functional.relu(self.mix(torch.cat([maps, evidence.to(maps.dtype)], dim=1))))
+        return added
 
 
 class Attention(nn.Module):
@@ -270,7 +228,7 @@ class Residual(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding and prompt maps -> masks."""
+    """Embedding and what is said -> masks."""
 
     def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
@@ -281,7 +239,6 @@ class Decoder(nn.Module):
         self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)
         self.likeness8 = Likeness(wide[8]) if design.likeness else None
         self.likeness4 = Likeness(wide[4]) if design.likeness else None
-        self.appearance = Appearance() if design.appearance else None
         self.seen4, self.seen2 = nn.Conv2d(_KINDS, wide[4], 1), nn.Conv2d(_KINDS, wide[2], 1)
         self.hint16, self.hint8, self.hint4 = (nn.Conv2d(hint[s], wide[s], 1) for s in (16, 8, 4))
         self.context = nn.Sequential(*(Attention(wide[16], heads=4) for _ in range(design.attention)))
@@ -297,37 +254,24 @@ class Decoder(nn.Module):
         self.prior = nn.Parameter(torch.tensor(_PRIOR))
         self.quality = nn.Sequential(nn.Linear(wide[4] + _KINDS + 3, 64), nn.ReLU(), nn.Linear(64, 1))
 
-    def forward(self, embedding: Embedding, prompt_maps: Tensor) -> Masks:
-        """Predict masks for n prompts.
-
-        Parameters
-        ----------
-        embedding
-            Of one image (b = 1), which serves all prompts, or of n images, one a prompt.
-        prompt_maps
-            (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`.
-        """
+    def forward(self, embedding: Embedding, said: Said) -> Masks:
+        """Draw the masks of n prompted windows."""
         s16, s8, s4, s2 = embedding
-        s2, image = s2[:, :-_RGB], s2[:, -_RGB:]
-        hint4 = functional.relu(self.prompt4(prompt_maps))
+        hint4 = functional.relu(self.prompt4(said.maps))
         hint8 = functional.relu(self.prompt8(hint4))
         hint16 = functional.relu(self.prompt16(hint8))
         told8, told4 = self.hint8(hint8), self.hint4(hint4)
-        under = _covers(prompt_maps)
         if self.likeness8 is not None and self.likeness4 is not None:
-            marked = under[:, :_MARKED]
+            marked = said.under[:, :_MARKED]
             told8 = told8 + self.likeness8(s8, functional.avg_pool2d(marked, 2))
             told4 = told4 + self.likeness4(s4, marked)
-        evidence = image.new_zeros(len(under), _KINDS, *image.shape[2:])
-        if self.appearance is not None:
-            evidence = self.appearance(image, under)
-        evidence4 = functional.avg_pool2d(evidence, 2)
+        evidence4 = functional.avg_pool2d(said.evidence, 2)
         told4 = told4 + self.seen4(evidence4)
         x = self.context(functional.relu(s16 + self.hint16(hint16)))
         x = self.refine8(functional.relu(s8 + told8 + _double(self.to8(x))))
         x4 = self.refine4(functional.relu(s4 + told4 + _double(self.to4(x))))
-        x = functional.relu(s2 + self.seen2(evidence) + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x))) + self._say(prompt_maps)
+        x = functional.relu(s2 + self.seen2(said.evidence) + functional.pixel_shuffle(self.to2(x4), 2))
+        logits = self.mask(functional.relu(self.refine2(x))) + self._say(said.maps)
         return Masks(logits, self._predict_iou(torch.cat([x4, evidence4], dim=1), logits))
 
     def _say(self, prompt_maps: Tensor) -> Tensor:
@@ -355,13 +299,33 @@ class Decoder(nn.Module):
 
 
 class TinyNetwork(nn.Module):
-    """Encoder and decoder together, as they are trained."""
+    """Windows and prompt maps -> masks."""
 
     def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
         self.design = design
+        self.appearance = Appearance() if design.appearance else None
         self.encoder = Encoder(design)
         self.decoder = Decoder(design)
+
+    def forward(self, image: Tensor, prompt_maps: Tensor) -> Masks:
+        """Answer for n windows, each with the prompts of one object.
+
+        Parameters
+        ----------
+        image
+            RGB (n, 3, H, W) with values in [0, 255]; H and W are multiples of 32.
+        prompt_maps
+            (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`.
+        """
+        under = _covers(prompt_maps)
+        if self.appearance is None:
+            evidence = prompt_maps.new_zeros(len(under), _KINDS, image.shape[2] // 2, image.shape[3] // 2)
+        else:
+            evidence = self.appearance(functional.avg_pool2d(image / 255.0, 2), under)
+        said = Said(prompt_maps, under, evidence)
+        masks: Masks = self.decoder(self.encoder(image, said), said)
+        return masks
 
 
 def _covers(prompt_maps: Tensor) -> Tensor:
