@@ -147,6 +147,32 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
     assert _lines(killed / "log.jsonl") == 30
 
 
+class Bulky(Discs):
+    """Batches that fill the pipe from a worker to the run."""
+
+    def batch(self, step):
+        return super().batch(step) | {"ballast": bytes(1_000_000)}
+
+
+def test_the_workers_of_a_killed_run_end_too(tmp_path):
+    script = textwrap.dedent(f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        from test_loop import Bulky, Settings, _network, fit
+        if __name__ == "__main__":
+            fit(_network(), Bulky(), Settings(steps=30, workers=1), Path(sys.argv[1]),
+                on_step=lambda entry: time.sleep(0.5))
+    """)
+    (tmp_path / "run.py").write_text(script)
+    process = subprocess.Popen([sys.executable, tmp_path / "run.py", tmp_path / "out"], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while _lines(tmp_path / "out" / "log.jsonl") < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)  # ends only when nothing holds the pipe any more, workers included
+
+
 def test_going_on_with_other_settings_is_refused(tmp_path):
     fit(_network(), Discs(), Settings(steps=2), tmp_path, config={"data": "discs"})
     with pytest.raises(CheckpointMismatchError, match=r"'steps': 2.*'steps': 3.*name another folder"):

@@ -10,6 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -344,7 +347,7 @@ def _batches(task: Task, settings: Settings, start: int) -> Generator[Any]:
         num_workers=settings.workers,
         prefetch_factor=_PREFETCH,
         collate_fn=_as_it_is,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         multiprocessing_context="spawn",
         generator=torch.Generator(),  # its own: it would draw from the one that dropout uses
         pin_memory=settings.torch_device.type == "cuda",
@@ -369,8 +372,17 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401 - the task's own
     return batch
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """End a worker whose run was killed: with its pipe full and nobody to read it, it would wait for ever."""
+    run = multiprocessing.parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)
 
 
 def _all_trainable(module: nn.Module) -> Group:
