@@ -153,6 +153,8 @@ def main() -> None:
     model = load_model()
     if options.record:
         drawn = list(recorded_answers(model, options.data, options.record, count=options.count))
+        if not drawn:
+            parser.error(f"{options.record} has no answer to an evaluation case; make it without --held-out")
     else:
         groups = by_kind(list(synthetic_answers(model)))
         drawn = [min(found, key=lambda answer: answer.dice) for found in groups.values()]

@@ -1,8 +1,9 @@
 """One object of an image, slice by slice, by a model of planes.
 
 1. Every slice with a positive prompt of its own (a point, scribble, lasso, a box one slice thick, a mask) is decoded
-   from it: a *prompted* slice. What it shows is final. A box over several slices that has no prompted slice starts in
-   its middle, from its cross-section.
+   from it: a *prompted* slice. What it shows is final. In a box over several slices that has no prompted slice, the
+   box's middle planes across the slices say how far the object reaches in each (``crossing``); where slices are too
+   thick for that, the object is looked for in the middle, from the box's cross-section.
 2. A gap between two prompted slices is filled from both ends in turn: the shape of the next slice is interpolated
    between the two that are nearest so far, and the model decodes the slice from that shape; where it disagrees, the
    shape itself is taken.
@@ -28,6 +29,7 @@ from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, axis_number
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompt, Prompts
+from samaritan.infer.crossing import boxes_by_slice, shows_across
 from samaritan.infer.embedder import Embedder
 from samaritan.infer.planes import on_plane, put_plane, range_along
 from samaritan.infer.propagation import Propagation, Slice, has_left
@@ -165,10 +167,33 @@ class ObjectSegmenter:
         return self._decode(index, on_plane(self._prompts, self._axis, index))
 
     def _start_in(self, block: tuple[int, int]) -> dict[int, Slice]:
-        """Return the slice of a box where the object shows best, or nothing."""
+        """Return slices of a box with what they show of the object: all, the one where it shows best, or none."""
+        boxes = self._boxes_across(block)
+        if boxes:
+            found = {index: self._decode(index, self._boxed(index, box)) for index, box in boxes.items()}
+            believed = {index: now for index, now in found.items() if now.area >= self._rule.min_pixels}
+            if believed:
+                return believed
         probes = {index: self._decode_prompted(index) for index in _probes(block)}
         index = max(probes, key=lambda n: probes[n].score if probes[n].area >= self._rule.min_pixels else 0.0)
         return {index: probes[index]} if probes[index].area >= self._rule.min_pixels else {}
+
+    def _boxes_across(self, block: tuple[int, int]) -> dict[int, Box]:
+        """Return a box for each slice of a block in which planes across the slices show the object, if they can."""
+        blocks = [box for box in self._prompts.boxes if range_along(box, self._axis, 0) == block]
+        if not shows_across(blocks[0], self._prompts.geometry, self._axis):
+            return {}
+
+        def look(axis: Axis, index: int) -> Prediction:
+            alone = replace(self._prompts, items=(blocks[0],))
+            return self._predict((axis, index), on_plane(alone, axis, index))
+
+        return boxes_by_slice(blocks[0], self._axis, look)
+
+    def _boxed(self, index: int, box: Box) -> Prompts:
+        """Return the prompts in a slice, with ``box`` in place of their boxes."""
+        here = on_plane(self._prompts, self._axis, index)
+        return replace(here, items=(*(item for item in here.items if not isinstance(item, Box)), box))
 
     def _follow(self, origin: Slice, indices: range) -> None:
         """Follow the mask away from a start until it leaves the object."""
@@ -243,15 +268,18 @@ class ObjectSegmenter:
         return Box((a0, b0, 0), (a1, b1, 1))
 
     def _decode(self, index: int, prompts: Prompts) -> Slice:
-        card = self._embedder.model.card
-        said = translate(prompts, card)
-        card.require_prompts(said)
-        embedding = self._embedder.embedding((self._axis, index))
-        with self._embedder.stopwatch("decode"):
-            prediction: Prediction = self._embedder.model.decode(embedding, said)
+        prediction = self._predict((self._axis, index), prompts)
         mask = prediction.mask[..., 0] & self._allowed(index)
         self._tick()
         return Slice.measure(mask, prediction.score, self._grey(index))
+
+    def _predict(self, where: tuple[Axis, int], prompts: Prompts) -> Prediction:
+        card = self._embedder.model.card
+        said = translate(prompts, card)
+        card.require_prompts(said)
+        embedding = self._embedder.embedding(where)
+        with self._embedder.stopwatch("decode"):
+            return self._embedder.model.decode(embedding, said)
 
     def _allowed(self, index: int) -> Bools:
         """Return the pixels (a, b) of a slice where boxes over several slices, if there are any, let the object be."""
