@@ -193,10 +193,10 @@ def test_views_are_read_again_only_if_they_were_made_of_the_same(views, tmp_path
 def test_pieces_are_made_once(tmp_path, monkeypatch):
     view, _ = _two_discs()
     monkeypatch.setattr(pieces, "VIEWS_A_FAMILY", 2)
-    made = pieces.load_pieces([view], tmp_path / "pieces.npz")
+    made = pieces.load_pieces([view], tmp_path)
     assert len(made) == 2
     monkeypatch.setattr(pieces, "pieces_of", None)
-    again = pieces.load_pieces([view], tmp_path / "pieces.npz")
+    again = pieces.load_pieces([view], tmp_path)
     assert [found.objects for found in again] == [found.objects for found in made]
 
 

@@ -28,7 +28,6 @@ from samaritan.models.tiny.network import Masks
 Array = NDArray[Any]
 
 MOST_ROUNDS = 8  # of corrections
-PIECES = "tiny_pieces.npz"  # beside the cache of views
 
 
 class Batch(NamedTuple):
@@ -83,7 +82,7 @@ class TinyTask:
         if self._data is None:
             return Sampler([])
         views, _ = split(load_views(self._data, self._cache), self._held_out)
-        return Sampler(views, load_pieces(views, self._cache.with_name(PIECES)))
+        return Sampler(views, load_pieces(views, self._cache.parent))
 
     def batch(self, step: int) -> Batch:
         """Draw the samples of a step and simulate their prompts."""
