@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from samaritan.autoprompt import simulate as people
 from samaritan.autoprompt.simulate import KINDS, Recipe, Target
@@ -171,6 +172,14 @@ def test_negative_strokes_stay_outside(target, rng):
     elif stroke is not None:
         assert not stroke.positive
         assert not target.mask[tuple(stroke.voxels.T)].any()
+
+
+def test_negative_strokes_run_near_and_far():
+    target, rng = Target.of_picture(SHAPES["disc"]), np.random.default_rng(0)
+    away = ndimage.distance_transform_edt(~target.mask[..., 0])
+    drawn = [people.negative_stroke(target, rng) for _ in range(40)]
+    nearest = [away[tuple(stroke.voxels[:, :2].T)].min() for stroke in drawn if stroke is not None]
+    assert np.min(nearest) < 0.2 * np.max(nearest)
 
 
 def test_a_lasso_is_about_the_object():

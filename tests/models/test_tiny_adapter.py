@@ -93,6 +93,37 @@ def test_a_negative_click_far_away_changes_little(model):
     assert dice(alone.mask, mask) > 0.85
 
 
+def _stroke(*ends, positive):
+    return Scribble(np.linspace(*ends, 60).round().astype(np.int64), positive=positive)
+
+
+def test_negative_strokes_beside_the_object_change_nothing(model):
+    image, mask = disc(512, (200, 200), 60)
+    embedding = model.embed(image)
+    inside = _stroke((170, 200, 0), (230, 200, 0), positive=True)
+    far = _stroke((60, 380, 0), (340, 380, 0), positive=False)
+    alone = model.decode(embedding, Prompts(image.geometry, (inside,)))
+    both = model.decode(embedding, Prompts(image.geometry, (inside, far)))
+    np.testing.assert_array_equal(alone.logits, both.logits)
+    assert dice(alone.mask, mask) > 0.85
+
+
+def test_a_negative_stroke_on_what_was_found_counts(model):
+    image, _ = disc(512, (200, 200), 60)
+    embedding = model.embed(image)
+    inside = _stroke((170, 200, 0), (200, 200, 0), positive=True)
+    within = _stroke((235, 180, 0), (235, 220, 0), positive=False)
+    alone = model.decode(embedding, Prompts(image.geometry, (inside,))).mask
+    both = model.decode(embedding, Prompts(image.geometry, (inside, within))).mask
+    there = tuple(within.voxels.T)
+    assert both[there].sum() < alone[there].sum()
+
+
+def test_a_click_with_a_negative_stroke_gets_one_mask(model, phantom, embedding):
+    stroke = _stroke((5, 5, 0), (60, 5, 0), positive=False)
+    assert len(model.decode(embedding, prompts(phantom, CLICK, stroke)).scores) == 1
+
+
 def test_negative_marks_leave_an_empty_prediction_empty(model, phantom, embedding):
     nothing = Prediction(
         np.full((1, *phantom.image.shape), -9, np.float32), np.full(1, 0.5, np.float32), phantom.image.geometry

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=5_000)
     parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
     parser.add_argument("--side", type=crop_side, help="of all crops, in pixels; by default they grow on the way")

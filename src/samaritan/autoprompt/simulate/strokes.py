@@ -20,7 +20,7 @@ _STEP_VOXELS = 1.5  # between the vertices of a path that is wobbled
 _FEWEST_VERTICES = 8  # of a lasso
 _LASSO_VERTICES = 48
 _ROUND = 0.4  # of the root of its area: an object with a shorter centre line has none worth drawing
-_OUTSIDE = 0.12  # of the longest side: how far beside the object a negative stroke runs
+_OUTSIDE = (0.04, 0.8)  # of the longest side: how far beside the object a negative stroke runs
 
 
 def line(target: Target, rng: np.random.Generator) -> Scribble:
@@ -52,11 +52,11 @@ def contour(target: Target, rng: np.random.Generator) -> Scribble:
 
 
 def negative_stroke(target: Target, rng: np.random.Generator) -> Scribble | None:
-    """Draw along a part of the boundary, from outside; None if there is no room."""
+    """Draw along a part of the boundary, from outside, near or far; None if there is no room."""
     area, k = largest_slice(target)
     away = ndimage.distance_transform_edt(~area)
-    distance = max(2.0, _OUTSIDE * float(target.extent[:2].max()) * rng.uniform(0.5, 1.5))
-    path = _level_line(away, distance)
+    distance = float(target.extent[:2].max()) * np.exp(rng.uniform(*np.log(_OUTSIDE)))
+    path = _level_line(away, float(np.clip(distance, 2.0, max(2.0, 0.9 * away.max()))))
     drawn = _draw(_wobbled(_part(path, rng, shortest=0.15), rng, amount=0.5), area.shape, thickness=1) & ~area
     return _to_scribble(drawn, k, positive=False) if drawn.any() else None
 

@@ -119,7 +119,8 @@ class TinyModel:
 
         A lone click may mean a part or the whole: it gets three masks, best first. Anything else gets one. What tells
         where the object lies (a box, an outline, a mask, an earlier prediction) has it looked at in a window around
-        it. What does not, marks, is first looked for in windows of several sizes.
+        it. What does not, marks, is first looked for in windows of several sizes. Negative strokes that are beside what
+        is found without them change nothing.
 
         Raises
         ------
@@ -135,14 +136,12 @@ class TinyModel:
         tiny_prompts.require_start(prompts, previous)
         if previous is not None and not tiny_prompts.positive_marks(prompts):
             return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)  # an empty mask stays empty
-        found = self._search(known, prompts)
-        first = Prediction(found[0].pasted(known.geometry), np.array([found[0].score]), known.geometry)
-        box = tiny_prompts.extent(prompts, first)
-        closer = first if box is None else self._look_closely(known, prompts, first, box)
-        logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
-        scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
-        order = np.argsort(-scores, kind="stable")
-        return Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
+        plain = tiny_prompts.without_negative_strokes(prompts)
+        if len(plain.items) < len(prompts.items):
+            answer = self._find(known, plain)
+            if tiny_prompts.heeds_strokes(answer.logits[0, ..., 0], prompts):
+                return Prediction(answer.logits[:1], answer.scores[:1], known.geometry)
+        return self._find(known, prompts)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
         """Return the plane."""
@@ -161,6 +160,17 @@ class TinyModel:
         if found != wanted:
             raise CorruptFileError(got=f"an embedding of {found}", wanted=f"{wanted}")
         return TinyEmbedding(arrays[_PLANE], geometry)
+
+    def _find(self, known: TinyEmbedding, prompts: Prompts) -> Prediction:
+        """Look for what marks point at, then look closely at the likeliest; masks best first."""
+        found = self._search(known, prompts)
+        first = Prediction(found[0].pasted(known.geometry), np.array([found[0].score]), known.geometry)
+        box = tiny_prompts.extent(prompts, first)
+        closer = first if box is None else self._look_closely(known, prompts, first, box)
+        logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
+        scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
+        order = np.argsort(-scores, kind="stable")
+        return Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
 
     def _search(self, known: TinyEmbedding, prompts: Prompts) -> list[_Found]:
         """Look for what marks point at in windows of several sizes around them; the most likely mask comes first.

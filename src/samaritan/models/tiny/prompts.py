@@ -11,6 +11,8 @@ these terms:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,16 +99,31 @@ def _drawn_area(prompts: Prompts, plane: tuple[int, int]) -> Bools | None:
 
 def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
     """Return scribbles, and areas of negative lassos, on the frame."""
-    voxels: dict[bool, list[NDArray[np.int64]]] = {True: [], False: []}
-    for scribble in prompts.of(Scribble):
-        voxels[scribble.positive].append(scribble.voxels[:, :2])
-    for lasso in prompts.of(Lasso):
-        if not lasso.positive:
-            voxels[False].append(np.argwhere(_inside(lasso, letterbox.plane)))
-    positive, negative = (
-        letterbox.voxels_to_frame(np.concatenate(voxels[sign])) if voxels[sign] else None for sign in (True, False)
+    positive = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if scribble.positive]
+    negative = _negative_strokes(prompts, letterbox.plane)
+    return Scribbles(
+        *(letterbox.voxels_to_frame(np.concatenate(voxels)) if voxels else None for voxels in (positive, negative))
     )
-    return Scribbles(positive, negative)
+
+
+def _negative_strokes(prompts: Prompts, plane: tuple[int, int]) -> list[NDArray[np.int64]]:
+    """Return the pixels (n, 2) of every negative scribble and lasso."""
+    drawn = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if not scribble.positive]
+    return drawn + [np.argwhere(_inside(lasso, plane)) for lasso in prompts.of(Lasso) if not lasso.positive]
+
+
+def without_negative_strokes(prompts: Prompts) -> Prompts:
+    """Return the prompts but negative scribbles and lassos."""
+    return replace(
+        prompts,
+        items=tuple(item for item in prompts.items if not isinstance(item, Scribble | Lasso) or item.positive),
+    )
+
+
+def heeds_strokes(logits: Floats, prompts: Prompts) -> bool:
+    """Whether a mask, given as logits (i, j), lies beside all negative scribbles and lassos."""
+    mask = logits > 0
+    return not any(mask[tuple(voxels.T)].any() for voxels in _negative_strokes(prompts, mask.shape))
 
 
 def marks_against(logits: Floats, prompts: Prompts) -> list[Point]:
