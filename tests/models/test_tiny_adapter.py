@@ -83,6 +83,16 @@ def test_a_lone_click_finds_plain_objects_of_any_size(model, centre, radius):
     assert dice(found.mask, mask) > 0.85
 
 
+def test_a_click_far_from_a_part_finds_the_whole(model):
+    image, mask = disc(512, (256, 256), 170)
+    _, part = disc(512, (200, 256), 30)
+    previous = Prediction(
+        np.where(part, np.float32(6), np.float32(-6))[None], np.full(1, 0.9, np.float32), image.geometry
+    )
+    clicks = Prompts(image.geometry, (Point((200, 256, 0)), Point((370, 256, 0))))
+    assert dice(model.decode(model.embed(image), clicks, previous).mask, mask) > 0.85
+
+
 def test_a_negative_click_far_away_changes_little(model):
     image, mask = disc(512, (60, 60), 10)
     box = Box((50, 50, 0), (71, 71, 1))

@@ -30,7 +30,7 @@ _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 _MASKS_OF_A_CLICK = 3
 # Sides of the windows in which marks are looked for, over the plane's longer side. The largest holds all of the plane.
 _SEARCHED = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
-_REACH = 1 / 12  # of the window's side: how far around a mark that was not heeded the mask changes
+_REACH = 1 / 12  # of the window's side: how far from a click the mask changes, or is expected to agree with it
 _SEARCH_SIDE = 128  # pixels at which the network sees them
 
 
@@ -198,22 +198,27 @@ class TinyModel:
     ) -> Prediction:
         """Look closely, and see that every click has its say.
 
-        A click far from where the mask agrees with it says that the earlier prediction was misleading: without it the
-        answer may heed more clicks. Those that still do not have their way are given what is next to them.
+        A click on the object far from an earlier prediction says that the object is another, larger one than was
+        thought: all marks are looked for again. A click far from where the new mask agrees with it says that the
+        earlier prediction was misleading: without it the answer may heed more clicks. Those that still do not have
+        their way are given what is next to them.
         """
-        reach = _REACH * Zoom.around(box, prompts).side
-        found = self._look_closely(known, prompts, previous, box)
-        mask = found.logits[0, ..., 0]
+        if previous is not None and _points_beyond(previous, prompts, box):
+            found = self._search(known, prompts)[0]
+            previous = Prediction(found.pasted(known.geometry), np.array([found.score]), known.geometry)
+            larger = tiny_prompts.extent(prompts, previous)
+            box = box if larger is None else larger
+        answer = self._look_closely(known, prompts, previous, box)
+        mask, reach = answer.logits[0, ..., 0], _reach(box, prompts)
         against = tiny_prompts.marks_against(mask, prompts)
-        far = any(tiny_prompts.distance_to_agreement(mask, point, reach=reach) > reach for point in against)
-        if far and previous is not None:
+        if previous is not None and tiny_prompts.any_far(mask, against, reach=reach):
             afresh = self._look_closely(known, prompts, None, box)
             fewer = tiny_prompts.marks_against(afresh.logits[0, ..., 0], prompts)
             if len(fewer) < len(against):
-                found, mask, against = afresh, afresh.logits[0, ..., 0], fewer
+                answer, mask, against = afresh, afresh.logits[0, ..., 0], fewer
         if not against:
-            return found
-        return replace(found, logits=tiny_prompts.given_way(mask, against, reach=reach)[None, ..., None])
+            return answer
+        return replace(answer, logits=tiny_prompts.given_way(mask, against, reach=reach)[None, ..., None])
 
     def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
@@ -241,6 +246,20 @@ def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Pre
     if previous is None:
         return None
     return Prediction(zoom.crop(previous.logits[:1], fill=tiny_prompts.PADDING), previous.scores[:1], geometry)
+
+
+def _reach(box: NDArray[np.float64], prompts: Prompts) -> float:
+    """Return how many pixels from a click the mask is expected to agree with it."""
+    return _REACH * Zoom.around(box, prompts).side
+
+
+def _points_beyond(previous: Prediction, prompts: Prompts, box: NDArray[np.float64]) -> bool:
+    """Whether a click tells of an object far beyond an earlier prediction, which no box or outline bounds."""
+    if tiny_prompts.extent(prompts) is not None:
+        return False
+    mask = previous.logits[0, ..., 0]
+    missed = [point for point in tiny_prompts.marks_against(mask, prompts) if point.positive]
+    return tiny_prompts.any_far(mask, missed, reach=_reach(box, prompts))
 
 
 def _is_lone_click(prompts: Prompts) -> bool:

@@ -147,6 +147,11 @@ def given_way(logits: Floats, points: list[Point], *, reach: float) -> Floats:
     return changed
 
 
+def any_far(logits: Floats, points: list[Point], *, reach: float) -> bool:
+    """Whether one of the points is farther than ``reach`` pixels from where a mask, logits (i, j), agrees with it."""
+    return any(distance_to_agreement(logits, point, reach=reach) > reach for point in points)
+
+
 def distance_to_agreement(logits: Floats, point: Point, *, reach: float) -> float:
     """Return how many pixels a point is from the next that is on its side of a mask, logits (i, j).
 
