@@ -158,6 +158,20 @@ def test_a_bulge_between_two_prompted_slices_is_found():
     assert dice(truth, run(volume_of(truth.astype(int), [30, 200]), Point((20, 20, 0)), Point((20, 20, 23)))) > 0.97
 
 
+def test_two_boxes_over_the_same_slices_are_asked_together():
+    asked = []
+
+    class Listening(FakeModel):
+        def decode(self, embedding, prompts, previous=None):
+            asked.append(len(prompts.boxes))
+            return super().decode(embedding, prompts, previous)
+
+    labels = (tube([(9, 20)] * 12, [5] * 12) | tube([(30, 20)] * 12, [5] * 12)).astype(int)
+    boxes = Box((3, 14, 2), (16, 27, 10)), Box((24, 14, 2), (37, 27, 10))
+    run(volume_of(labels, [30, 200]), *boxes, model=Listening())
+    assert asked[0] == 2
+
+
 def test_nothing_is_filled_in_between_two_boxes():
     truth = tube([(20, 20)] * 12, [8] * 12)
     mask = run(volume_of(truth.astype(int), [30, 200]), Box((9, 9, 1), (32, 32, 4)), Box((9, 9, 8), (32, 32, 11)))

@@ -181,7 +181,8 @@ class ObjectSegmenter:
     def _boxes_across(self, block: tuple[int, int]) -> dict[int, Box]:
         """Return a box for each slice of a block in which planes across the slices show the object, if they can."""
         blocks = [box for box in self._prompts.boxes if range_along(box, self._axis, 0) == block]
-        if not shows_across(blocks[0], self._prompts.geometry, self._axis):
+        # Of several boxes none bounds the whole object, so none may stand for the others in a slice.
+        if len(self._prompts.boxes) > 1 or not shows_across(blocks[0], self._prompts.geometry, self._axis):
             return {}
 
         def look(axis: Axis, index: int) -> Prediction:
