@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 UNION_WEIGHT = 0.15  # of objects that are several pieces, a pair of lungs say, beside one piece of the same area
 SCENE_SHARE, REPAINT_SHARE = 0.35, 0.15
-PIECES_SHARE = 0.3  # of the real views
+PIECES_SHARE = 0.4  # of the real views
 SCENE_SIDES = (160, 400)  # of a synthetic scene, before it is cropped
 ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
 ZOOM_SHARE, WHOLE_SHARE = 0.85, 0.06  # of crops around one object, and of whole views; the others are at any scale,

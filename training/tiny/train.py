@@ -26,6 +26,7 @@ from samaritan.adapt import Group, Settings, fit
 from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 
 WATCHED = 3  # one in so many of the held-out views is looked at in between
+AVERAGED = 0.2  # of the run: how far the moving average of the weights, which ships, reaches back
 ENCODER_RATE, CONTEXT_RATE, DECODER_RATE = 4e-4, 1e-3, 2e-3  # attention layers are easily upset
 
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5_000)
     parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
+    parser.add_argument("--last-rate", type=float, default=0.01, help="rate of the last step, over the highest")
     parser.add_argument("--side", type=crop_side, help="of all crops, in pixels; by default they grow on the way")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
@@ -70,7 +72,8 @@ def main() -> None:
     network = make_network(options.init)
     settings = Settings(
         steps=options.steps, seed=options.seed, workers=options.workers, precision=options.precision,
-        gradient_norm=2.0, validate_every=options.validate_every,
+        gradient_norm=2.0, validate_every=options.validate_every, last_rate=options.last_rate,
+        average_decay=1 - 1 / (AVERAGED * options.steps),
     )  # fmt: skip
     config = {"plan": asdict(plan), "init": str(options.init), "rate": options.rate}
     task = TinyTask(plan, options.data, cache)

@@ -40,9 +40,9 @@ class Recipe:
 
 EVERYDAY = Recipe(
     {
-        "box": 0.25, "loose box": 0.2, "box and clicks": 0.07, "click": 0.18, "clicks": 0.1, "line": 0.03,
-        "centre line": 0.04, "contour": 0.02, "two scribbles": 0.02, "lasso": 0.03, "mask": 0.03,
-        "mask and clicks": 0.03,
+        "box": 0.23, "loose box": 0.18, "box and clicks": 0.07, "click": 0.17, "clicks": 0.1, "line": 0.04,
+        "centre line": 0.07, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.02,
+        "mask and clicks": 0.02,
     },
     wrong_click_share=0.01,
 )  # fmt: skip
