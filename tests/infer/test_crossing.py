@@ -61,7 +61,13 @@ def test_planes_that_are_not_believed_say_nothing(ellipsoid):
 
 @pytest.mark.parametrize(
     ("spacing", "deep", "expected"),
-    [((1, 1, 1), 10, True), ((1, 1, 3), 10, True), ((1, 1, 8), 10, False), ((1, 1, 1), 3, False)],
+    [
+        ((1, 1, 1), 10, True),
+        ((1, 1, 3), 10, True),
+        ((1, 1, 8), 10, True),
+        ((1, 1, 12), 10, False),
+        ((1, 1, 1), 3, False),
+    ],
 )
 def test_thick_or_few_slices_show_nothing_across(spacing, deep, expected):
     geometry = Geometry.from_spacing((20, 20, 20), spacing)

@@ -15,8 +15,9 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box
 from samaritan.infer.shapes import Bools
 
-# In planes across slices that are thicker than this many of their pixels hardly anything can be recognised.
-_THICKEST = 4.0
+# In planes across slices that are thicker than this many of their pixels hardly anything can be recognised (up to 8 it
+# was tried, and paid).
+_THICKEST = 10.0
 _MARGIN = 1  # pixels around what a middle plane shows: elsewhere the object may be a little wider
 _LEAST_SCORE = 0.3  # predicted IoU of a plane across
 _DEEP = 4  # slices at least for shapes in planes across them to be seen

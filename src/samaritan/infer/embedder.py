@@ -15,6 +15,7 @@ from samaritan.infer.cache import EmbeddingCache, content_key
 from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.lru import ByteLRU
 from samaritan.infer.memory import DEFAULT_EMBEDDINGS
+from samaritan.infer.square import SquareView
 from samaritan.infer.timing import Stopwatch
 
 # A plane, or None for the whole image.
@@ -59,8 +60,8 @@ class Embedder:
     ) -> None:
         self.model, self.image, self.cache = model, image, cache
         self.stopwatch = Stopwatch()
-        self.held: ByteLRU[Where, Packed] = ByteLRU(max_bytes)
-        self._current: tuple[Where, Embedding] | None = None
+        self.held: ByteLRU[tuple[Where, bool], Packed] = ByteLRU(max_bytes)
+        self._current: tuple[tuple[Where, bool], Embedding] | None = None
         with self.stopwatch("prepare"):
             self._intensity = IntensityMap.of(image, model.card, window=window)
 
@@ -69,25 +70,32 @@ class Embedder:
         with self.stopwatch("prepare"):
             return self._intensity(self.image if where is None else self.image.plane(*where))
 
-    def embedding(self, where: Where) -> Embedding:
-        """Return the embedding of a plane ``(axis, index)``, or with None of the whole image."""
-        if self._current is None or self._current[0] != where:
+    def embedding(self, where: Where, *, square: bool = False) -> Embedding:
+        """Return the embedding of a plane ``(axis, index)``, or with None of the whole image.
+
+        With ``square``, of the plane's ``SquareView``, on the grid of that.
+        """
+        if self._current is None or self._current[0] != (where, square):
             # Let go of the last one first: two at once would double what is needed.
             self._current = None
-            self._current = (where, self._unpacked(where))
+            self._current = ((where, square), self._unpacked(where, square=square))
         return self._current[1]
 
-    def _unpacked(self, where: Where) -> Embedding:
-        packed = self.held.get(where)
+    def _unpacked(self, where: Where, *, square: bool) -> Embedding:
+        packed = self.held.get((where, square))
         if packed is None:
-            packed = self._packed(where)
-            self.held.put(where, packed, nbytes=sum(array.nbytes for array in packed.values()))
+            packed = self._packed(where, square=square)
+            self.held.put((where, square), packed, nbytes=sum(array.nbytes for array in packed.values()))
         geometry = self.image.geometry if where is None else self.image.geometry.plane(*where)
+        if square:
+            geometry = SquareView.of(geometry).geometry
         with self.stopwatch("embed"):
             return self.model.unpack({name: _widened(array) for name, array in packed.items()}, geometry)
 
-    def _packed(self, where: Where) -> Packed:
+    def _packed(self, where: Where, *, square: bool) -> Packed:
         prepared = self.prepared(where)
+        if square:
+            prepared = SquareView.of(prepared.geometry).image(prepared)
         with self.stopwatch("embed"):
             key = content_key(prepared, self.model.card) if self.cache else ""
             packed: Packed | None = self.cache.get(key) if self.cache else None

@@ -34,6 +34,7 @@ from samaritan.infer.embedder import Embedder
 from samaritan.infer.planes import on_plane, put_plane, range_along
 from samaritan.infer.propagation import Propagation, Slice, has_left
 from samaritan.infer.shapes import Bools, Floats, between, corners, deepest_points, overlap
+from samaritan.infer.square import SquareView
 from samaritan.infer.translate import translate
 
 # Where to look for the object in a box over several slices, as fractions of its depth.
@@ -187,7 +188,7 @@ class ObjectSegmenter:
 
         def look(axis: Axis, index: int) -> Prediction:
             alone = replace(self._prompts, items=(blocks[0],))
-            return self._predict((axis, index), on_plane(alone, axis, index))
+            return self._predict_square((axis, index), on_plane(alone, axis, index))
 
         return boxes_by_slice(blocks[0], self._axis, look)
 
@@ -274,13 +275,21 @@ class ObjectSegmenter:
         self._tick()
         return Slice.measure(mask, prediction.score, self._grey(index))
 
-    def _predict(self, where: tuple[Axis, int], prompts: Prompts) -> Prediction:
+    def _predict(self, where: tuple[Axis, int], prompts: Prompts, *, square: bool = False) -> Prediction:
         card = self._embedder.model.card
         said = translate(prompts, card)
         card.require_prompts(said)
-        embedding = self._embedder.embedding(where)
+        embedding = self._embedder.embedding(where, square=square)
         with self._embedder.stopwatch("decode"):
             return self._embedder.model.decode(embedding, said)
+
+    def _predict_square(self, where: tuple[Axis, int], boxed: Prompts) -> Prediction:
+        """Answer for boxes in a plane whose pixels need not be square."""
+        view = SquareView.of(boxed.geometry)
+        if view.is_plane_itself:
+            return self._predict(where, boxed)
+        stretched = Prompts(view.geometry, tuple(view.box(box) for box in boxed.boxes))
+        return view.back(self._predict(where, stretched, square=True))
 
     def _allowed(self, index: int) -> Bools:
         """Return the pixels (a, b) of a slice where boxes over several slices, if there are any, let the object be."""
