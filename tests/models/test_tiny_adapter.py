@@ -7,7 +7,7 @@ from samaritan.core.errors import ChecksumError, CorruptFileError, ImageError, W
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Prediction
-from samaritan.core.prompts import Box, Point, Prompts, Scribble
+from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models import load_model
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
@@ -140,6 +140,25 @@ def test_negative_marks_leave_an_empty_prediction_empty(model, phantom, embeddin
     )
     asked = prompts(phantom, Point((5, 5, 0), positive=False))
     assert not model.decode(embedding, asked, nothing).mask.any()
+
+
+def test_a_mask_drawn_after_an_empty_answer_counts(model):
+    image, mask = disc(96, (60, 40), 15)
+    embedding = model.embed(image)
+    empty = Prediction(np.full((1, 96, 96, 1), -4, np.float32), np.zeros(1, np.float32), embedding.geometry)
+    answer = model.decode(embedding, Prompts(embedding.geometry, (MaskPrompt(mask),)), empty)
+    assert dice(answer.mask, mask) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_click_has_its_say_whatever_is_asked_at_once(model, seed):
+    rng = np.random.default_rng(seed)
+    grey = rng.uniform(0, 255, (1, 48, 40, 1)).astype(np.float32)
+    image = Image(np.repeat(grey, 3, axis=0), Geometry.picture(48, 40), RGB)
+    places = rng.permutation(48 * 40)[:5]
+    clicks = [Point((int(p % 48), int(p // 48), 0), positive=n % 2 == 0) for n, p in enumerate(places)]
+    answer = model.decode(model.embed(image), Prompts(image.geometry, tuple(clicks)))
+    assert [bool(answer.mask[click.voxel]) for click in clicks] == [click.positive for click in clicks]
 
 
 def test_several_marks_are_found_together(model):

@@ -9,6 +9,7 @@ from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
 from samaritan.models.tiny.prompts import (
     distance_to_agreement,
+    extent,
     given_way,
     keep_within_lasso,
     maps,
@@ -107,7 +108,7 @@ def test_a_previous_prediction_is_handed_back():
 
 
 def test_what_the_model_last_said_goes_before_an_older_mask():
-    previous = prediction(np.full((WIDTH, HEIGHT, 1), -5.0))
+    previous = prediction(np.where(np.roll(AREA, 3, axis=0), 5.0, -5.0))
     with_mask = drawn(MaskPrompt(AREA), Point((15, 25, 0)), previous=previous)
     np.testing.assert_array_equal(with_mask, drawn(Point((15, 25, 0)), previous=previous))
 
@@ -138,13 +139,38 @@ def test_clicks_on_the_wrong_side_are_named():
 def test_a_click_that_was_not_heeded_changes_what_is_next_to_it(voxel, positive):
     logits = _disc_logits(15)
     click = Point(voxel, positive=positive)
-    changed = given_way(logits, [click], reach=5)
+    changed = given_way(logits, Prompts(Geometry.picture(80, 60), (click,)), reach=5)
     assert (changed[voxel[:2]] > 0) == positive
     i, j = np.ogrid[:80, :60]
     far = np.hypot(i - voxel[0], j - voxel[1]) > 22
     np.testing.assert_array_equal(changed[far], logits[far])
     flipped = (changed > 0) != (logits > 0)
     assert flipped.sum() < np.pi * 10**2
+
+
+def test_clicks_of_both_signs_beside_each_other_all_have_their_way():
+    clicks = (Point((40, 30, 0)), Point((42, 30, 0), positive=False), Point((40, 31, 0), positive=False))
+    prompts = Prompts(Geometry.picture(80, 60), clicks)
+    for logits in (np.full((80, 60), -5, np.float32), np.full((80, 60), 9, np.float32)):
+        assert not marks_against(given_way(logits, prompts, reach=8), prompts)
+
+
+def test_a_mask_drawn_beside_what_was_found_is_added_to_it():
+    first, second = np.zeros((2, WIDTH, HEIGHT, 1), bool)
+    first[20:40, 20:40], second[60:90, 10:30] = True, True
+    previous = Prediction(np.where(first, 3.0, -3.0)[None].astype(np.float32), np.ones(1, np.float32), GEOMETRY)
+    both = Prediction(
+        np.where(first | second, np.where(second, 8.0, 3.0), -3.0)[None].astype(np.float32),
+        np.ones(1, np.float32), GEOMETRY,
+    )  # fmt: skip
+    click, refusal = Point((30, 30, 0)), Point((70, 20, 0), positive=False)
+    np.testing.assert_array_equal(drawn(click, MaskPrompt(second), previous=previous), drawn(click, previous=both))
+    np.testing.assert_array_equal(drawn(click, MaskPrompt(first), previous=previous), drawn(click, previous=previous))
+    assert extent(Prompts(GEOMETRY, (click, MaskPrompt(second))), previous).tolist() == [[20, 10], [90, 40]]
+    # Somebody has said that it is not so.
+    np.testing.assert_array_equal(
+        drawn(click, refusal, MaskPrompt(second), previous=previous), drawn(click, refusal, previous=previous)
+    )
 
 
 def test_the_distance_to_agreement_is_in_pixels():

@@ -170,7 +170,8 @@ class TinyModel:
         logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
         scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
         order = np.argsort(-scores, kind="stable")
-        return Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
+        found_all = Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
+        return _giving_way(found_all, prompts, reach=_REACH * found[0].zoom.side)
 
     def _search(self, known: TinyEmbedding, prompts: Prompts) -> list[_Found]:
         """Look for what marks point at in windows of several sizes around them; the most likely mask comes first.
@@ -209,16 +210,13 @@ class TinyModel:
             larger = tiny_prompts.extent(prompts, previous)
             box = box if larger is None else larger
         answer = self._look_closely(known, prompts, previous, box)
-        mask, reach = answer.logits[0, ..., 0], _reach(box, prompts)
-        against = tiny_prompts.marks_against(mask, prompts)
-        if previous is not None and tiny_prompts.any_far(mask, against, reach=reach):
+        reach = _reach(box, prompts)
+        against = tiny_prompts.marks_against(answer.logits[0, ..., 0], prompts)
+        if previous is not None and tiny_prompts.any_far(answer.logits[0, ..., 0], against, reach=reach):
             afresh = self._look_closely(known, prompts, None, box)
-            fewer = tiny_prompts.marks_against(afresh.logits[0, ..., 0], prompts)
-            if len(fewer) < len(against):
-                answer, mask, against = afresh, afresh.logits[0, ..., 0], fewer
-        if not against:
-            return answer
-        return replace(answer, logits=tiny_prompts.given_way(mask, against, reach=reach)[None, ..., None])
+            if len(tiny_prompts.marks_against(afresh.logits[0, ..., 0], prompts)) < len(against):
+                answer = afresh
+        return _giving_way(answer, prompts, reach=reach)
 
     def _look_closely(
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
@@ -251,6 +249,16 @@ def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Pre
 def _reach(box: NDArray[np.float64], prompts: Prompts) -> float:
     """Return how many pixels from a click the mask is expected to agree with it."""
     return _REACH * Zoom.around(box, prompts).side
+
+
+def _giving_way(answer: Prediction, prompts: Prompts, *, reach: float) -> Prediction:
+    """Return an answer whose first mask has every click on its side; see ``prompts.given_way``."""
+    mask = answer.logits[0, ..., 0]
+    changed = tiny_prompts.given_way(mask, prompts, reach=reach)
+    if changed is mask:
+        return answer
+    within = tiny_prompts.keep_within_lasso(changed[None, ..., None], prompts)
+    return replace(answer, logits=np.concatenate([within, answer.logits[1:]]))
 
 
 def _points_beyond(previous: Prediction, prompts: Prompts, box: NDArray[np.float64]) -> bool:

@@ -29,6 +29,8 @@ Bools = NDArray[np.bool_]
 _SURE = 8.0  # logit that a mask drawn by a person stands for
 _SAID = 4.0  # logit that a mark which was not heeded gets at its place
 _SPREAD = 0.75  # standard deviation of that change, over the distance to where the mask is right
+_APART = 0.3  # and at most so much of the distance to a mark that says the contrary
+_TIMES = 3  # that marks may be given their way: one may undo another a little
 PADDING = -16.0  # logit of the previous mask where the frame holds no image
 
 
@@ -44,7 +46,7 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     strokes = _strokes(prompts, letterbox)
     points = prompts.points
     box = extent(prompts)
-    logits = _start(previous, _drawn_area(prompts, letterbox.plane))
+    logits = _start(prompts, previous)
     return render(
         letterbox.frame[::-1],
         points=letterbox.to_frame([p.index[:2] for p in points]).astype(np.float32) if points else None,
@@ -83,18 +85,39 @@ def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
     return np.where(allowed[..., None], logits, np.minimum(logits, np.float32(-_SURE)))
 
 
-def _start(previous: Prediction | None, drawn: Bools | None) -> Floats | None:
-    """Return the logits (1, i, j, 1) to start from: what the model last said, else what a person drew."""
-    if previous is not None:
-        return previous.logits[:1]
-    return None if drawn is None else np.where(drawn, np.float32(_SURE), np.float32(-_SURE))[None, :, :, None]
+def _start(prompts: Prompts, previous: Prediction | None) -> Floats | None:
+    """Return the logits (1, i, j, 1) to start from: what the model last said, and what a person drew since."""
+    drawn = _drawn_areas(prompts, previous)
+    if not drawn:
+        return None if previous is None else previous.logits[:1]
+    area = np.logical_or.reduce(drawn)[None, :, :, None]
+    return np.where(area, np.float32(_SURE), np.float32(-_SURE) if previous is None else previous.logits[:1])
 
 
-def _drawn_area(prompts: Prompts, plane: tuple[int, int]) -> Bools | None:
-    """Return the area (i, j) of all masks and positive lassos, or None if there is none."""
+def _drawn_areas(prompts: Prompts, previous: Prediction | None) -> list[Bools]:
+    """Return the areas (i, j) of masks and positive lassos; after an earlier prediction, of those it did not heed.
+
+    Those are less than half in it, without a negative mark that says why.
+    """
+    plane = prompts.geometry.shape[:2]
     areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
     areas += [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
-    return np.logical_or.reduce(areas) if areas else None
+    if previous is None:
+        return areas
+    found = previous.logits[0, ..., 0] > 0
+    refused = np.zeros(plane, np.bool_)
+    refused[tuple(np.concatenate([np.zeros((0, 2), np.int64), *_negative_marks(prompts)]).T)] = True
+    return [
+        area
+        for area in areas
+        if 2 * np.count_nonzero(area & found) < np.count_nonzero(area) and not (area & refused).any()
+    ]
+
+
+def _negative_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
+    """Return the pixels (n, 2) of every negative point, scribble and lasso."""
+    points = [np.array([point.voxel[:2]], np.int64) for point in prompts.points if not point.positive]
+    return points + _negative_strokes(prompts, prompts.geometry.shape[:2])
 
 
 def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
@@ -131,20 +154,32 @@ def marks_against(logits: Floats, prompts: Prompts) -> list[Point]:
     return [point for point in prompts.points if (logits[point.voxel[:2]] > 0) != point.positive]
 
 
-def given_way(logits: Floats, points: list[Point], *, reach: float) -> Floats:
-    """Return ``logits`` (i, j) changed around ``points`` so that each lies on its side of the mask.
+def given_way(logits: Floats, prompts: Prompts, *, reach: float) -> Floats:
+    """Return ``logits`` (i, j) changed around the points on the wrong side of the mask, so that each has its way.
 
     The mask changes about as far as to the next pixel that is on the point's side already, at most some ``reach``
-    pixels: people click in the middle of what is wrong.
+    pixels: people click in the middle of what is wrong. Where a point of the other sign is near, it changes less far.
     """
-    changed = logits.copy()
-    for point in points:
-        sign = np.float32(1.0 if point.positive else -1.0)
-        spread = max(1.0, min(reach, _SPREAD * distance_to_agreement(changed, point, reach=reach)))
-        near, squared = _around(point, logits.shape, reach=3 * reach)
-        missing = _SAID - sign * changed[point.voxel[:2]]
-        changed[near] += sign * missing * np.exp(-squared / np.float32(2 * spread**2))
+    changed = logits
+    for _ in range(_TIMES):
+        against = marks_against(changed, prompts)
+        if not against:
+            break
+        changed = changed.copy()
+        for point in against:
+            sign = np.float32(1.0 if point.positive else -1.0)
+            spread = max(1.0, min(reach, _SPREAD * distance_to_agreement(changed, point, reach=reach)))
+            spread = min(spread, _APART * _distance_to_contrary(point, prompts))
+            near, squared = _around(point, logits.shape, reach=3 * reach)
+            missing = _SAID - sign * changed[point.voxel[:2]]
+            changed[near] += sign * missing * np.exp(-squared / np.float32(2 * spread**2))
     return changed
+
+
+def _distance_to_contrary(point: Point, prompts: Prompts) -> float:
+    """Return how many pixels it is to the next point of the other sign; infinite if there is none."""
+    others = [other.voxel[:2] for other in prompts.points if other.positive != point.positive]
+    return min((float(np.hypot(*np.subtract(other, point.voxel[:2]))) for other in others), default=float("inf"))
 
 
 def any_far(logits: Floats, points: list[Point], *, reach: float) -> bool:
@@ -173,18 +208,17 @@ def _around(point: Point, shape: tuple[int, ...], *, reach: float) -> tuple[tupl
 def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.float64] | None:
     """Return ((i0, j0), (i1, j1)), half-open, around what tells how far the object reaches, or None if nothing does.
 
-    That is: all boxes and positive lassos; without any, the previous prediction and all positive marks; for a mask
-    without any positive mark, the mask.
+    That is: all boxes and positive lassos; without any, the previous prediction, masks drawn since and all positive
+    marks; for a mask without any positive mark, the mask.
     """
-    shape = prompts.geometry.shape[:2]
     corners = [(np.array(box.start[:2]), np.array(box.stop[:2])) for box in prompts.of(Box)]
-    areas = [_inside(lasso, shape) for lasso in prompts.of(Lasso) if lasso.positive]
+    areas = [_inside(lasso, prompts.geometry.shape[:2]) for lasso in prompts.of(Lasso) if lasso.positive]
     marks = positive_marks(prompts)
     if not corners and not areas:
+        if previous is not None or not marks:
+            areas = _drawn_areas(prompts, previous)
         if previous is not None:
-            areas = [previous.logits[0, ..., 0] > 0]
-        elif not marks:
-            areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
+            areas.append(previous.logits[0, ..., 0] > 0)
         if any(area.any() for area in areas):
             corners = [(voxels[:, :2].min(axis=0), voxels[:, :2].max(axis=0) + 1) for voxels in marks]
     corners += [(span[0], span[1]) for span in map(bounds, areas) if span is not None]
