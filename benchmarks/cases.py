@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from training.tiny.cases import VALIDATION_FAMILIES
 
 from samaritan import read, read_labels
-from samaritan.core.errors import SamaritanError
+from samaritan.core.errors import GeometryMismatchError
 from samaritan.core.image import Image
 from samaritan.core.model import ModelCard
 from samaritan.core.prompts import Box
@@ -104,16 +104,17 @@ def _spread(cases: list[Case], limit: int | None) -> list[Case]:
 
 
 def scenes(case: Case) -> Iterator[Scene]:
-    """Read a case and give its images with their objects; a case that cannot be read says so and gives none."""
-    try:
-        image = read(case.image)
-        labels = read_labels(case.mask).array
-    except SamaritanError as error:
-        print(f"left out {case.id}: {error}")
-        return
+    """Read a case and give its images with their objects; none if no object is large enough.
+
+    Raises
+    ------
+    SamaritanError
+        If it cannot be read, or its mask is not on the grid of its image.
+    """
+    image = read(case.image)
+    labels = read_labels(case.mask).array
     if labels.shape != image.shape:
-        print(f"left out {case.id}: mask of {labels.shape} for an image of {image.shape}")
-        return
+        raise GeometryMismatchError(got=f"mask of {labels.shape} for an image of {image.shape}")
     planes: dict[int, list[int]] = defaultdict(list)
     for label in np.unique(labels[labels > 0])[:MAX_LABELS].tolist():
         area = np.count_nonzero(labels == label, axis=(0, 1))

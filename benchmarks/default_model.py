@@ -8,6 +8,8 @@ tight box; from a box whose sides are moved by up to 10%; from clicks, the first
 each next one in the deepest point of the largest error. Means are taken over the objects of a case, the cases of a data
 set, and the data sets. Beside each answer stands the IoU that the model predicts for it.
 
+Cases that cannot be read, or hold no object large enough, are left out; a line under the first table counts them.
+
 A run goes on from what stands in OUT. What the baselines gave is kept there under their version, so that new weights
 need only the model's share; `--again` measures the model anew, as after a change of its code. A run of all cases
 writes the card's scores to OUT's name with `.summary.json`.
@@ -27,14 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 from training.arguments import cases_folder
+from training.clicks import corrected
 
 from benchmarks.baselines import BASELINES, BASELINES_VERSION
 from benchmarks.cases import Case, Scene, Target, evaluation_cases, scenes
-from benchmarks.macro import Result, dice, grouped, iou_of, macro, table
+from benchmarks.macro import Result, dice, grouped, iou_of, macro, macro_mean, table
 from benchmarks.page import replace_part
 from samaritan import load_model, segment
 from samaritan.autoprompt import simulate
-from samaritan.core.model import Embedding, Model, ModelCard, Prediction
+from samaritan.core.errors import SamaritanError
+from samaritan.core.model import Embedding, Model, ModelCard
 from samaritan.core.prompts import Box, Prompts
 from samaritan.infer.embedder import Embedder
 from samaritan.infer.intensity import IntensityMap
@@ -113,17 +117,9 @@ def _loose(target: Target, scene: Scene) -> Box:
 
 
 def _add_clicks(answers: Answers, target: Target, embedding: Embedding, model: Model) -> None:
-    prompts = Prompts(embedding.geometry)
-    previous: Prediction | None = None
-    predicted: Bools = np.zeros_like(target.mask)
-    for count in range(1, max(CLICKS) + 1):
-        click = simulate.next_click(target.mask, predicted, embedding.geometry)
-        if click is not None and click not in prompts.items:
-            prompts = prompts.add(click)
-            previous = model.decode(embedding, prompts, previous)
-            predicted = previous.mask
-        if previous is not None:
-            answers.add(_clicks(count), target, predicted, float(previous.scores[0]))
+    given = corrected(model, embedding, target.mask, Prompts(embedding.geometry), clicks=max(CLICKS))
+    for count, answer in enumerate(given, 1):
+        answers.add(_clicks(count), target, answer.mask, float(answer.scores[0]))
 
 
 def groups(results: list[Result]) -> dict[str, list[Result]]:
@@ -209,7 +205,7 @@ def _gains(results: list[Result]) -> dict[str, float]:
 
 
 def _iou_error(results: list[Result]) -> float:
-    return float(np.mean([result.iou_error[prompt] for result in results for prompt in OWN]))
+    return macro_mean(results, lambda result: float(np.mean([result.iou_error[prompt] for prompt in OWN]))).mean
 
 
 def by_modality(results: list[Result]) -> str:
@@ -240,10 +236,14 @@ class Record:
         self.baselines: dict[str, dict[str, dict[str, float]]] = kept.get("baselines", {}) if same else {}
         same = kept.get("weights") == self._weights
         self.answers: dict[str, dict[str, Any]] = kept.get("answers", {}) if same and not again else {}
+        self.unreadable: list[str] = []  # ids of the cases that could not be read in this run
 
     def measure(self, case: Case, model: Model) -> list[Result]:
-        """Return the rows of a case, measuring what is not there yet."""
-        if case.id not in self.answers or case.id not in self.baselines:
+        """Return the rows of a case, measuring what is not there yet.
+
+        A case without any is read again: whether it can be read hangs on the code, not on the weights.
+        """
+        if not (self.answers.get(case.id) and self.baselines.get(case.id)):
             self._measure(case, model)
         rows, known = self.answers[case.id], self.baselines[case.id]
         return [
@@ -254,13 +254,13 @@ class Record:
 
     def _measure(self, case: Case, model: Model) -> None:
         answers, baselines = {}, {}
-        for scene in scenes(case):
+        for scene in self._read(case):
             labels = [str(target.label) for target in scene.targets]
             answers |= dict(zip(labels, map(asdict, measure_model(scene, model)), strict=True))
-            if case.id not in self.baselines:
+            if not self.baselines.get(case.id):
                 baselines |= dict(zip(labels, measure_baselines(scene), strict=True))
         self.answers[case.id] = answers
-        self.baselines.setdefault(case.id, baselines)
+        self.baselines[case.id] = baselines or self.baselines.get(case.id, {})
         if self.path:
             kept = {
                 "baselines_version": BASELINES_VERSION, "baselines": self.baselines,
@@ -268,6 +268,23 @@ class Record:
             }  # fmt: skip
             with atomic_path(self.path) as staged:
                 staged.write_text(json.dumps(kept), encoding="utf-8")
+
+    def _read(self, case: Case) -> list[Scene]:
+        try:
+            return list(scenes(case))
+        except SamaritanError as error:
+            print(f"cannot read {case.id}: {error}")
+            self.unreadable.append(case.id)
+            return []
+
+
+def left_out(cases: list[Case], results: list[Result], unreadable: list[str]) -> str:
+    """Return the sentences that say how many of the cases count, and why the others do not."""
+    counted = len({result.case for result in results})
+    empty = len(cases) - counted - len(unreadable)
+    why = [f"{empty} without an object that is large enough"] if empty else []
+    why += [f"{len(unreadable)} that cannot be read ({', '.join(unreadable)})"] if unreadable else []
+    return f"Of {len(cases)} cases {counted} count." + (f" Left out: {'; '.join(why)}." if why else "")
 
 
 def main() -> None:
@@ -297,9 +314,8 @@ def main() -> None:
         parser.error(f"nothing to measure: no case of {options.dataset or options.data}; wanted a data set's name")
     started = time.perf_counter()
     results = [row for case in track(cases, "measuring") for row in record.measure(case, model)]
-    text = report(results, [*OWN, *BASELINES])
-    if whole:
-        text = goals(results) + "\n\n" + text
+    parts = [left_out(cases, results, record.unreadable), report(results, [*OWN, *BASELINES])]
+    text = "\n\n".join([goals(results), *parts] if whole else parts)
     print(text)
     print(f"{len(results)} objects in {time.perf_counter() - started:.0f} s")
     if options.page:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from training.arguments import cases_folder
+from training.clicks import corrected
 
 from benchmarks.cases import Case, evaluation_cases, scenes
 from benchmarks.default_model import BOX, picture_of
@@ -28,6 +29,7 @@ from benchmarks.macro import dice, table
 from benchmarks.page import replace_part
 from samaritan import Prompts, load_model
 from samaritan.autoprompt import simulate
+from samaritan.core.errors import WriteError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Model
@@ -79,14 +81,9 @@ def _ask(model: Model, kind: str, picture: Picture, mask: Bools) -> Answer:
     image = Image(picture.transpose(2, 1, 0)[..., None], Geometry.picture(*mask.T.shape), RGB)
     embedding = Embedder(model, image).embedding(("k", 0))
     prompts = Prompts(embedding.geometry, (simulate.tight_box(target),))
-    answer = first = model.decode(embedding, prompts)
-    for _ in range(3):
-        click = simulate.next_click(target.mask, answer.mask, embedding.geometry)
-        if click is not None and click not in prompts.items:
-            prompts = prompts.add(click)
-            answer = model.decode(embedding, prompts, answer)
+    first, *_, last = corrected(model, embedding, target.mask, prompts, clicks=3)
     return Answer(
-        kind, picture, mask, first.mask[..., 0].T, dice(target.mask, first.mask), dice(target.mask, answer.mask)
+        kind, picture, mask, first.mask[..., 0].T, dice(target.mask, first.mask), dice(target.mask, last.mask)
     )
 
 
@@ -131,6 +128,12 @@ def _tile(answer: Answer) -> Picture:
     return np.concatenate([title, canvas])
 
 
+def write(path: Path, picture: Picture) -> None:
+    """Write RGB pixels; ``WriteError`` if that cannot be done."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):  # OpenCV does not raise
+        raise WriteError(got=f"cannot write {path}", fix="Make its folder first, or write elsewhere")
+
+
 def by_kind(answers: list[Answer]) -> dict[str, list[Answer]]:
     """Return the answers of each kind, the kind with the lowest mean first."""
     groups: dict[str, list[Answer]] = defaultdict(list)
@@ -169,7 +172,7 @@ def main() -> None:
         print(text)
         if options.page:
             replace_part(options.page, "failures", text + "\n")
-    cv2.imwrite(str(options.output), cv2.cvtColor(sheet(drawn), cv2.COLOR_RGB2BGR))
+    write(options.output, sheet(drawn))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ class Result:
     iou_error: Mapping[str, float] = field(default_factory=dict)
 
 
+Figure = Callable[[Result], float]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its confidence interval."""
@@ -59,11 +62,11 @@ def iou_of(dice: float) -> float:
     return dice / (2.0 - dice)
 
 
-def case_means(results: Iterable[Result], method: str) -> dict[str, NDArray[np.float64]]:
-    """Return for each data set the Dice of its cases, each the mean over the case's objects."""
+def case_means(results: Iterable[Result], figure: Figure) -> dict[str, NDArray[np.float64]]:
+    """Return for each data set the figure of its cases, each the mean over the case's objects."""
     by_case: dict[tuple[str, str], list[float]] = defaultdict(list)
     for result in results:
-        by_case[result.dataset, result.case].append(result.dice[method])
+        by_case[result.dataset, result.case].append(figure(result))
     by_dataset: dict[str, list[float]] = defaultdict(list)
     for (dataset, _), values in sorted(by_case.items()):
         by_dataset[dataset].append(float(np.mean(values)))
@@ -71,11 +74,16 @@ def case_means(results: Iterable[Result], method: str) -> dict[str, NDArray[np.f
 
 
 def macro(results: Iterable[Result], method: str) -> Estimate:
+    """Return the macro mean of a method's Dice."""
+    return macro_mean(results, lambda result: result.dice[method])
+
+
+def macro_mean(results: Iterable[Result], figure: Figure) -> Estimate:
     """Return the mean over data sets of the mean over cases, with a bootstrap interval (cases resampled in each set).
 
     The interval says how sure the mean is for these data sets, not for others.
     """
-    sets = case_means(results, method)
+    sets = case_means(results, figure)
     rng = np.random.default_rng(0)
     drawn = np.stack(
         [values[rng.integers(0, len(values), (ROUNDS, len(values)))].mean(axis=1) for values in sets.values()]

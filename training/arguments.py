@@ -29,8 +29,26 @@ def crop_side(text: str) -> int:
 
 def weights_file(text: str) -> Path:
     """Return the file of that name; it must be a run's checkpoint or a safetensors file."""
+    return _file(text, ".pt", ".safetensors", wanted="name a run's checkpoint.pt or a .safetensors file")
+
+
+def checkpoint_file(text: str) -> Path:
+    """Return the file of that name; it must be a run's checkpoint: safetensors files may be calibrated already."""
+    return _file(text, ".pt", wanted="name a run's checkpoint.pt: a .safetensors file may be calibrated already")
+
+
+def count(text: str) -> int:
+    """Return how many, of steps say; 1 at least."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        message = f"{text} is too few or no number; give 1 or more"
+        raise ArgumentTypeError(message)
+    return number
+
+
+def _file(text: str, *suffixes: str, wanted: str) -> Path:
     file = Path(text)
-    if not file.is_file() or file.suffix not in {".pt", ".safetensors"}:
-        message = f"{file} is no file of weights; name a run's checkpoint.pt or a .safetensors file"
+    if not file.is_file() or file.suffix not in suffixes:
+        message = f"{file} is no file of weights to begin with; {wanted}"
         raise ArgumentTypeError(message)
     return file

@@ -19,6 +19,7 @@ from torch.nn import functional  # noqa: E402
 
 from samaritan.adapt import Group, Settings, fit  # noqa: E402
 from samaritan.adapt.loop import rate_factor  # noqa: E402
+from samaritan.adapt.state import load  # noqa: E402
 from samaritan.core.errors import CheckpointMismatchError, TrainingError  # noqa: E402
 
 
@@ -188,6 +189,13 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
         fit(_network(), Discs(), Settings(steps=2), tmp_path)
 
 
+@pytest.mark.parametrize("stored", [{"config": {}}, [1, 2]])
+def test_a_checkpoint_without_its_parts_is_named(tmp_path, stored):
+    torch.save(stored, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointMismatchError, match=r"is not a checkpoint of a run \(without average"):
+        load(tmp_path / "checkpoint.pt", config={})
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [(Broken(), r"batch 3 cannot be made: ZeroDivisionError.*task\.batch\(3\)"), (Exploding(), "not finite at step 0")],
@@ -195,6 +203,11 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
 def test_failures_are_named(tmp_path, task, message):
     with pytest.raises(TrainingError, match=message):
         fit(_network(), task, Settings(steps=5), tmp_path)
+
+
+def test_failures_in_workers_are_named_as_well(tmp_path):
+    with pytest.raises(TrainingError, match=r"^batch 3 cannot be made: ZeroDivisionError.*task\.batch\(3\)\.$"):
+        fit(_network(), Broken(), Settings(steps=5, workers=2), tmp_path)
 
 
 def test_nothing_to_train_is_named(tmp_path):

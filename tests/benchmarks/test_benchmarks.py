@@ -1,6 +1,7 @@
 """The protocol of the benchmarks: what is asked for, how it is scored and summed up."""
 
 import json
+import subprocess
 import tomllib
 from dataclasses import replace
 from itertools import islice
@@ -14,20 +15,24 @@ from benchmarks.default_model import (
     Record,
     by_modality,
     goals,
+    left_out,
     measure_baselines,
     measure_model,
     report,
     summary,
 )
-from benchmarks.failures import by_kind, recorded_answers, sheet, synthetic_answers
+from benchmarks.failures import by_kind, recorded_answers, sheet, synthetic_answers, write
 from benchmarks.macro import Result, case_means, dice, iou_of, macro
+from benchmarks.model_speed import click_seconds
 from benchmarks.page import replace_part
 from benchmarks.update_card import MARK, updated
 from benchmarks.volumes import ellipsoid, one_a_patient, patient
 from benchmarks.volumes import report as volume_report
 from PIL import Image as Pillow
 
-from samaritan.core.prompts import Box
+from benchmarks import speed
+from samaritan.core.errors import GeometryMismatchError, WriteError
+from samaritan.core.prompts import Box, Prompts
 from samaritan.models import DEFAULT_MODEL, model_card
 from samaritan.testing import FakeModel
 from samaritan.testing.phantoms import picture
@@ -78,7 +83,7 @@ RESULTS = [result("a", "a/1", 1.0), result("a", "a/1", 0.0), result("a", "a/2", 
 
 
 def test_means_go_over_objects_then_cases_then_data_sets():
-    assert case_means(RESULTS, "box")["a"].tolist() == [0.5, 0.9]
+    assert case_means(RESULTS, lambda row: row.dice["box"])["a"].tolist() == [0.5, 0.9]
     estimate = macro(RESULTS, "box")
     assert estimate.mean == pytest.approx((0.7 + 0.3) / 2)
     assert estimate.low == pytest.approx((0.5 + 0.3) / 2)
@@ -177,6 +182,16 @@ def test_goals_say_what_is_met():
     assert "predicted IoU | at most 0.08 | 0.010 | 0.010 | yes |" in page
 
 
+def test_the_error_of_the_predicted_iou_is_a_macro_mean_too():
+    scores = dict.fromkeys([*OWN, *BASELINES, *(f"{n} clicks" for n in range(2, 11))], 0.9)
+    errors = {"a": [0.1, 0.1, 0.1], "b": [0.3]}
+    rows = [
+        Result(name, "CT", f"{name}/{number}", 1, is_3d=False, dice=scores, iou_error=dict.fromkeys(OWN, error))
+        for name, values in errors.items() for number, error in enumerate(values)
+    ]  # fmt: skip
+    assert "predicted IoU | at most 0.08 | 0.200 | 0.200 | no |" in goals(rows)
+
+
 def test_iou_from_dice():
     assert iou_of(0.5) == pytest.approx(1 / 3)
 
@@ -222,11 +237,51 @@ def test_the_tables_of_volumes_have_the_figures():
     assert "| structure 2 | 1 | 0.900" in page
 
 
-def test_a_case_that_cannot_be_read_is_left_out_aloud(folder, capsys):
-    case = evaluation_cases(folder)[0]
+def test_a_case_that_cannot_be_read_is_left_out_until_it_can(folder, tmp_path, capsys):
+    case, whole = evaluation_cases(folder)[0], (folder / "image.png").read_bytes()
     (folder / "image.png").write_bytes(b"")
-    assert list(scenes(case)) == []
-    assert "left out d/1" in capsys.readouterr().out
+    record = Record(tmp_path / "rows.json", FakeModel().card, again=False)
+    assert record.measure(case, FakeModel()) == []
+    assert record.unreadable == [case.id]
+    assert "cannot read d/1" in capsys.readouterr().out
+    (folder / "image.png").write_bytes(whole)
+    later = Record(tmp_path / "rows.json", FakeModel().card, again=False)
+    assert later.measure(case, FakeModel())
+    assert later.unreadable == []
+
+
+def test_a_mask_on_another_grid_is_refused(folder):
+    Pillow.new("L", (5, 5)).save(folder / "mask.png")
+    with pytest.raises(GeometryMismatchError, match=r"mask of \(5, 5, 1\) for an image of \(96, 64, 1\)"):
+        list(scenes(evaluation_cases(folder)[0]))
+
+
+def test_what_was_left_out_is_said(folder):
+    cases = evaluation_cases(folder)
+    rows = [result("d", case.id, 1.0) for case in cases]
+    assert left_out(cases, rows, []) == "Of 4 cases 4 count."
+    assert left_out(cases, rows[:2], ["d/3"]) == (
+        "Of 4 cases 2 count. Left out: 1 without an object that is large enough; 1 that cannot be read (d/3)."
+    )
+
+
+def test_a_picture_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(WriteError, match=r"nowhere.sheet\.png"):
+        write(tmp_path / "nowhere" / "sheet.png", np.zeros((4, 4, 3), np.uint8))
+
+
+def test_every_click_has_a_time_and_the_same_goal(monkeypatch):
+    phantom = picture(512, 512, colour=True)
+    model = FakeModel()
+    box = Prompts(phantom.image.geometry, (phantom.box(1),))
+    times = click_seconds(model, model.embed(phantom.image), box, rounds=1)
+    assert set(times) == set(speed.CLICKS.values())
+    found = dict.fromkeys(times, 0.05) | {"embed_s": 0.0, "peak_mib": 1.0, "grabcut_s": 1.0}
+    answer = subprocess.CompletedProcess([], 0, stdout=json.dumps(found))
+    monkeypatch.setattr(speed.subprocess, "run", lambda *_args, **_options: answer)
+    rows = [figure.row for figure in speed.model_figures() if "click" in figure.what]
+    assert len(rows) == 3
+    assert all(row.endswith("| 0.050 s | ≤ 0.04 s | **no** |") for row in rows)
 
 
 def test_failures_are_drawn_worst_kind_first():

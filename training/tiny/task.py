@@ -65,9 +65,8 @@ class Plan:
 class TinyTask:
     """The `samaritan.adapt.Task` of the `tiny` network.
 
-    Workers read the views of real cases from `cache`, and pieces of them from beside it, when they begin; without
-    `data` there are synthetic scenes only.
-    The families of `held_out` do not train.
+    Workers read the views of real cases from `cache`, and pieces of them from beside it, when they begin: `prepare`
+    makes both, once. Without `data` there are synthetic scenes only. The families of `held_out` do not train.
     """
 
     def __init__(
@@ -75,10 +74,18 @@ class TinyTask:
     ) -> None:
         self.plan, self._data, self._cache, self._held_out = plan, data, cache, held_out
 
+    def prepare(self) -> None:
+        """Make what workers read, if it is not there: each of them would make it for itself."""
+        # The sampler is not kept: it would travel to every worker.
+        self._made()
+
     @cached_property
     def sampler(self) -> Sampler:
         """Source of crops: all families but the held-out ones."""
         cv2.setNumThreads(1)
+        return self._made()
+
+    def _made(self) -> Sampler:
         if self._data is None:
             return Sampler([])
         views, _ = split(load_views(self._data, self._cache), self._held_out)

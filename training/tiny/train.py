@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
-from training.arguments import cases_folder, crop_side, weights_file
+from training.arguments import cases_folder, count, crop_side, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
@@ -30,8 +30,12 @@ AVERAGED = 0.2  # of the run: how far the moving average of the weights, which s
 ENCODER_RATE, CONTEXT_RATE, DECODER_RATE = 4e-4, 1e-3, 2e-3  # attention layers are easily upset
 
 
-def make_network(init: Path | None, design: Design = DESIGN) -> TinyNetwork:
-    """Return the network to train: with ImageNet's encoder, or with the weights of `init` (safetensors or a run's)."""
+def make_network(init: Path | None, design: Design = DESIGN, *, seed: int) -> TinyNetwork:
+    """Return the network to train: with the weights of `init` (safetensors or a run's), or with ImageNet's encoder.
+
+    `seed` seeds torch, which draws the weights that ImageNet did not teach.
+    """
+    torch.manual_seed(seed)
     network = TinyNetwork(design) if init is None else read_network(init)
     if init is None:
         load_imagenet(network.encoder.backbone)
@@ -48,13 +52,18 @@ def groups(network: TinyNetwork, *, rate: float = 1.0) -> Sequence[Group]:
     return [Group(parameters, rate * peak) for parameters, peak in parts]
 
 
+def average_decay(steps: int) -> float:
+    """Return the decay of a moving average that reaches `AVERAGED` of a run back; 0 if that is less than a step."""
+    return max(0.0, 1 - 1 / (AVERAGED * steps))
+
+
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
-    parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--steps", type=count, default=5_000)
     parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
     parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
     parser.add_argument("--last-rate", type=float, default=0.01, help="rate of the last step, over the highest")
@@ -69,14 +78,15 @@ def main() -> None:
     if options.side:
         plan = replace(plan, sides=(options.side,))
     held = split(load_views(options.data, cache))[1][::WATCHED]
-    network = make_network(options.init)
+    network = make_network(options.init, seed=options.seed)
     settings = Settings(
         steps=options.steps, seed=options.seed, workers=options.workers, precision=options.precision,
         gradient_norm=2.0, validate_every=options.validate_every, last_rate=options.last_rate,
-        average_decay=1 - 1 / (AVERAGED * options.steps),
+        average_decay=average_decay(options.steps),
     )  # fmt: skip
     config = {"plan": asdict(plan), "init": str(options.init), "rate": options.rate}
     task = TinyTask(plan, options.data, cache)
+    task.prepare()
     columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("training", total=options.steps, loss=float("nan"))

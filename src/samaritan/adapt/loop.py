@@ -313,7 +313,10 @@ class _Trainer:
 
 
 class _Steps(Dataset[Any]):
-    """The task's batches from ``start`` on, by number."""
+    """The task's batches from ``start`` on, by number; for a batch that cannot be made, the error that says so.
+
+    The error is returned because torch cannot raise it for a worker: it builds errors anew from their text alone.
+    """
 
     def __init__(self, task: Task, start: int, stop: int) -> None:
         self.task, self.start, self.stop = task, start, stop
@@ -328,20 +331,26 @@ class _Steps(Dataset[Any]):
         try:
             return self.task.batch(step)
         except Exception as error:
-            raise TrainingError(
+            failure = TrainingError(
                 got=f"batch {step} cannot be made: {type(error).__name__}: {error}",
                 fix=f"To see it alone: task.batch({step})",
-            ) from error
+            )
+            failure.__cause__ = error
+            return failure
 
 
 def _batches(task: Task, settings: Settings, start: int) -> Generator[Any]:
-    """Yield the batches of all steps that are left, in order, whatever the number of workers."""
+    """Yield the batches of all steps that are left, in order; ``TrainingError`` if one cannot be made."""
     steps = _Steps(task, start * settings.accumulate, settings.steps * settings.accumulate)
-    if not settings.workers:
-        yield from (steps[index] for index in range(len(steps)))
-        return
+    for batch in _from_workers(steps, settings) if settings.workers else map(steps.__getitem__, range(len(steps))):
+        if isinstance(batch, TrainingError):
+            raise batch
+        yield batch
+
+
+def _from_workers(steps: _Steps, settings: Settings) -> DataLoader[Any]:
     # Spawned, not forked: a fork inherits torch's locks without the threads that hold them, and may wait for ever.
-    loader = DataLoader(
+    return DataLoader(
         steps,
         batch_size=None,
         num_workers=settings.workers,
@@ -352,7 +361,6 @@ def _batches(task: Task, settings: Settings, start: int) -> Generator[Any]:
         generator=torch.Generator(),  # its own: it would draw from the one that dropout uses
         pin_memory=settings.torch_device.type == "cuda",
     )
-    yield from loader
 
 
 def to_device(value: Any, device: torch.device) -> Any:  # noqa: ANN401 - any nesting of containers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from samaritan.core.errors import CheckpointMismatchError
 from samaritan.io.atomic import atomic_path
 
 State = dict[str, Any]
+
+PARTS = frozenset(
+    {"module", "average", "optimiser", "scaler", "generator", "device_generators", "step", "config"}
+)  # of the checkpoint of a run
 
 
 class Average:
@@ -42,23 +46,35 @@ def save(path: Path, state: State) -> None:
         torch.save(state, staged)
 
 
+def read(path: Path, *, parts: Set[str] = PARTS) -> State:
+    """Read a checkpoint that has at least ``parts``, without running any code in it.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        If it is not a checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises anything from KeyError to UnpicklingError for a file that is not one of its own.
+        raise _no_checkpoint(path, type(error).__name__) from error
+    missing = sorted(parts - state.keys()) if isinstance(state, dict) else sorted(parts)
+    if missing:
+        raise _no_checkpoint(path, f"without {', '.join(missing)}")
+    return dict(state)
+
+
 def load(path: Path, *, config: Mapping[str, object]) -> State:
-    """Read a checkpoint without running any code in it.
+    """Read the checkpoint of a run that is to go on, without running any code in it.
 
     Raises
     ------
     CheckpointMismatchError
         If the run that wrote it had another ``config``, or it is not a checkpoint.
     """
-    try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
-        written = state["config"]
-    except Exception as error:
-        # torch raises anything from KeyError to UnpicklingError for a file that is not one of its own.
-        raise CheckpointMismatchError(
-            got=f"{path} is not a checkpoint of a run ({type(error).__name__})",
-            fix="Remove it to start anew, or name another folder",
-        ) from error
+    state = read(path)
+    written = state["config"]
     different = sorted(key for key in written.keys() | config.keys() if written.get(key) != config.get(key))
     if different:
         before = {key: written.get(key) for key in different}
@@ -69,3 +85,11 @@ def load(path: Path, *, config: Mapping[str, object]) -> State:
             fix="Give the settings that it was started with to go on, or name another folder to start anew",
         )
     return state
+
+
+def _no_checkpoint(path: Path, why: str) -> CheckpointMismatchError:
+    return CheckpointMismatchError(
+        got=f"{path} is not a checkpoint of a run ({why})",
+        wanted="the checkpoint.pt that training writes",
+        fix="To start anew, remove it or name another folder",
+    )

@@ -14,6 +14,7 @@ from samaritan.data.synthesis.artefacts import spoil
 from samaritan.data.synthesis.shapes import SHAPES, Canvas
 
 MIN_PIXELS = 24  # of an object that is worth asking for
+LEAST_SIDE = 16  # of a scene: the smaller, the more seldom a shape covers so many pixels; in 4 x 4 none ever can
 
 # How often each appearance is drawn, and which shapes it likes to show; the others get any.
 _WEIGHTS = {"any_contrast": 4.0, "ct": 1.5, "mr": 1.5, "ultrasound": 1.5, "histology": 1.5}
@@ -55,9 +56,14 @@ def draw_scene(side: int, rng: np.random.Generator, *, appearance: str | None = 
 
     Raises
     ------
+    ValueError
+        If ``side`` is less than ``LEAST_SIDE``.
     UnknownNameError
         If there is no such appearance.
     """
+    if side < LEAST_SIDE:
+        message = f"a scene of {side} x {side} pixels has no room for objects; its side is {LEAST_SIDE} at least"
+        raise ValueError(message)
     name = appearance or _draw(APPEARANCES, _WEIGHTS, rng)
     while True:
         canvas = Canvas.empty(side)
