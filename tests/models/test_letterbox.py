@@ -154,3 +154,52 @@ def test_a_voxel_that_is_enlarged_fills_its_square():
     touched = Letterbox.fit((8, 8), side=64, multiple=64).voxels_to_frame(np.array([[2, 5]]))
     assert touched[40:48, 16:24].all()
     assert touched.sum() == 64
+
+
+gaps = st.tuples(st.integers(0, 90), st.integers(0, 90))
+margined = st.builds(
+    lambda plane, margin, side: Letterbox.fit(plane, side=side, multiple=32, margin=margin),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.tuples(gaps, gaps),
+    st.sampled_from([32, 64, 128]),
+)
+
+
+def with_its_margin_made(letterbox):
+    """Return the letterbox of a plane that is as large as another with its margin, and where the other lies in it."""
+    side = max(letterbox.content)
+    where = tuple(slice(a, a + n) for a, n in zip(letterbox.start, letterbox.plane, strict=True))
+    return Letterbox.fit(letterbox.whole, side=side, multiple=32), where
+
+
+@given(margined, st.integers(0, 2**32 - 1))
+def test_a_margin_is_like_a_larger_plane_that_nobody_has_to_make(letterbox, seed):
+    rng = np.random.default_rng(seed)
+    larger, where = with_its_margin_made(letterbox)
+    assert (larger.content, larger.frame) == (letterbox.content, letterbox.frame)
+    plane = rng.normal(size=(2, *letterbox.plane, 1)).astype(np.float32)
+
+    filled = np.full((2, *letterbox.whole, 1), -5, np.float32)
+    filled[(slice(None), *where)] = plane
+    wanted = larger.image_to_frame(filled, fill=-5)
+    np.testing.assert_allclose(letterbox.image_to_frame(plane, fill=-5), wanted, atol=1e-4)
+
+    cells = rng.normal(size=(2, *(n // 2 for n in letterbox.frame[::-1]))).astype(np.float32)
+    wanted = larger.logits_from_frame(cells)[(slice(None), *where)]
+    np.testing.assert_allclose(letterbox.logits_from_frame(cells), wanted, atol=1e-4)
+
+    voxels = np.argwhere(plane[0, ..., 0] > 1.5)
+    np.testing.assert_array_equal(letterbox.voxels_to_frame(voxels), larger.voxels_to_frame(voxels + letterbox.start))
+    np.testing.assert_array_equal(letterbox.to_frame(voxels), larger.to_frame(voxels + letterbox.start))
+    np.testing.assert_allclose(letterbox.from_frame(letterbox.to_frame(voxels)), voxels, atol=1e-9)
+
+
+@given(margined, st.integers(0, 2**32 - 1))
+def test_without_a_fill_the_edges_are_drawn_out_into_the_margin(letterbox, seed):
+    plane = np.random.default_rng(seed).normal(size=(1, *letterbox.plane, 1)).astype(np.float32)
+    larger, _ = with_its_margin_made(letterbox)
+    wanted = larger.image_to_frame(np.pad(plane, ((0, 0), *letterbox.margin, (0, 0)), "edge"))[0]
+    found = letterbox.image_to_frame(plane, fill=None)[0]
+    (x0, y0), (x1, y1) = letterbox.to_frame([[-0.5, -0.5], np.array(letterbox.plane) - 0.5])
+    on_plane = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
+    np.testing.assert_allclose(found[on_plane], wanted[on_plane], atol=1e-4)

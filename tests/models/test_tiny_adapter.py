@@ -1,4 +1,5 @@
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from samaritan.core.errors import ChecksumError, CorruptFileError, ImageError, W
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Prediction
-from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
+from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models import load_model
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
@@ -101,6 +102,34 @@ def test_a_negative_click_far_away_changes_little(model):
     denied = model.decode(embedding, Prompts(image.geometry, (box, Point((480, 480, 0), positive=False))))
     np.testing.assert_array_equal(alone.logits, denied.logits)
     assert dice(alone.mask, mask) > 0.85
+
+
+def test_a_negative_lasso_far_away_does_not_widen_what_is_looked_at(model):
+    image, mask = disc(512, (60, 60), 6)
+    box = Box((54, 54, 0), (67, 67, 1))
+    far = Lasso(np.array([(485, 485, 0), (495, 485, 0), (495, 495, 0), (485, 495, 0.0)]), positive=False)
+    embedding = model.embed(image)
+    alone = model.decode(embedding, Prompts(image.geometry, (box,)))
+    denied = model.decode(embedding, Prompts(image.geometry, (box, far)))
+    np.testing.assert_array_equal(alone.logits, denied.logits)
+    assert dice(alone.mask, mask) > 0.85
+
+
+def test_a_long_thin_plane_takes_the_memory_of_its_pixels(model):
+    geometry = Geometry.picture(1, 2000)
+    line = np.full((3, 1, 2000, 1), 70, np.float32)
+    line[:, :, 900:1100] = 170
+    embedding = model.embed(Image(line, geometry, RGB))
+    click = Prompts(geometry, (Point((0, 1000, 0)),))
+    found = model.decode(embedding, click)
+    tracemalloc.start()
+    try:
+        model.decode(embedding, click)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.mask[0, 1000, 0]
+    assert peak < 16 * 2**20  # a square of twice its length would take 64 MiB
 
 
 def _stroke(*ends, positive):
@@ -198,6 +227,14 @@ def test_a_packed_embedding_of_another_image_is_refused(model, embedding):
         model.unpack(model.pack(embedding), Geometry.picture(160, 240))
     with pytest.raises(CorruptFileError):
         model.unpack({}, Geometry.picture(240, 160))
+
+
+def test_a_packed_embedding_is_grey_or_in_three_colours(model):
+    geometry = Geometry.picture(40, 30)
+    for channels in (1, 3):
+        model.unpack({"plane": np.zeros((channels, 40, 30, 1), np.uint8)}, geometry)
+    with pytest.raises(CorruptFileError, match=r"an embedding of .*\(2, 40, 30, 1\)"):
+        model.unpack({"plane": np.zeros((2, 40, 30, 1), np.uint8)}, geometry)
 
 
 def test_grey_is_refused_with_what_is_wanted(model):

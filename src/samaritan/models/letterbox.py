@@ -10,6 +10,8 @@ Three frames meet here, and a point is at the same place of the picture in all o
 
 The plane keeps its aspect to within a pixel: each side is scaled by exactly the ratio of whole numbers of pixels that
 it has afterwards, so that edges meet edges and nothing is off by a fraction of a pixel.
+
+A plane may have a **margin**: the frame then shows more than there is an array of, and nobody has to make a larger one.
 """
 
 from __future__ import annotations
@@ -25,66 +27,85 @@ from PIL import Image as Pillow
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Size = tuple[int, int]
+Margin = tuple[Size, Size]
+_NO_MARGIN: Margin = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a plane of ``plane`` pixels lies in the upper left of a network's frame.
+    """How a plane of ``plane`` pixels and the margin around it lie in the upper left of a network's frame.
 
     Parameters
     ----------
     plane
         Width (along i) and height (along j) of the image plane.
     content
-        Width and height of the resized plane.
+        Width and height of the plane when it is resized together with its margin.
     frame
         Width and height of the frame; what ``content`` leaves over at the right and the bottom is padding.
+    margin
+        Pixels, of the plane's size, that are missing before and after the plane: along i, and along j.
     """
 
     plane: Size
     content: Size
     frame: Size
+    margin: Margin = _NO_MARGIN
 
     @classmethod
-    def fit(cls, plane: Size, *, side: int, multiple: int) -> Self:
-        """Return the letterbox that brings the longer side of ``plane`` to ``side`` pixels.
+    def fit(cls, plane: Size, *, side: int, multiple: int, margin: Margin = _NO_MARGIN) -> Self:
+        """Return the letterbox that brings the longer side of ``plane`` and its margin to ``side`` pixels.
 
         The frame is the content rounded up to a ``multiple`` of pixels; ``multiple=side`` gives a square.
         """
-        longest = max(plane)
+        whole = _whole(plane, margin)
+        longest = max(whole)
         # In whole numbers, to nearest, so that no two machines round differently; nothing may shrink to nothing.
-        width, height = (max(1, (2 * n * side + longest) // (2 * longest)) for n in plane)
+        width, height = (max(1, (2 * n * side + longest) // (2 * longest)) for n in whole)
         frame = (-(-width // multiple) * multiple, -(-height // multiple) * multiple)
-        return cls(plane, (width, height), frame)
+        return cls(plane, (width, height), frame, margin)
+
+    @property
+    def whole(self) -> Size:
+        """Width and height of the plane with its margin."""
+        return _whole(self.plane, self.margin)
 
     @property
     def scale(self) -> tuple[float, float]:
         """Frame pixels per plane pixel along x and y."""
-        return self.content[0] / self.plane[0], self.content[1] / self.plane[1]
+        return self.content[0] / self.whole[0], self.content[1] / self.whole[1]
+
+    @property
+    def start(self) -> Size:
+        """Where the plane begins in ``whole``."""
+        return self.margin[0][0], self.margin[1][0]
 
     # -- positions ----------------------------------------------------------------------------------------------
 
     def to_frame(self, indices: ArrayLike) -> NDArray[np.float64]:
         """Map voxel indices (..., 2) of the plane to frame coordinates (..., 2), x and y."""
-        return (np.asarray(indices, np.float64) + 0.5) * self.scale
+        return (np.asarray(indices, np.float64) + self.start + 0.5) * self.scale
 
     def from_frame(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map frame coordinates (..., 2), x and y, to voxel indices (..., 2) of the plane."""
-        return np.asarray(points, np.float64) / self.scale - 0.5
+        return np.asarray(points, np.float64) / self.scale - 0.5 - self.start
 
     # -- arrays -------------------------------------------------------------------------------------------------
 
-    def image_to_frame(self, array: NDArray[Any], *, fill: float = 0.0) -> Floats:
+    def image_to_frame(self, array: NDArray[Any], *, fill: float | None = 0.0) -> Floats:
         """Resize and pad channels of the plane, (c, i, j, 1), to the frame, (c, rows, columns) float32.
 
-        Bilinear, averaging when it shrinks; padding is ``fill``.
+        Bilinear, averaging when it shrinks. Margin and padding are ``fill``. With None, what lies in the margin next to
+        the plane is as the plane's edges, so that nothing else is dragged into the plane; the rest is 0.
         """
-        out = np.full((array.shape[0], self.frame[1], self.frame[0]), fill, np.float32)
-        columns, rows = self.content
+        out = np.full((array.shape[0], *self.frame[::-1]), fill or 0.0, np.float32)
+        x, y = self._reached(0), self._reached(1)
         for at, channel in enumerate(array[..., 0]):
             # Grey images reach three-channel models as one plane with stride 0: resize it once.
             repeated = at > 0 and array.strides[0] == 0
-            out[at, :rows, :columns] = out[0, :rows, :columns] if repeated else _resize(channel.T, self.content)
+            # One side at a time: no margin is ever as long and as wide as the plane.
+            drawn = out[0, y.pixels, x.pixels] if repeated else x.resize(y.resize(channel, fill).T, fill)
+            out[at, y.pixels, x.pixels] = drawn
         return out
 
     def voxels_to_frame(self, voxels: NDArray[np.integer[Any]]) -> Bools:
@@ -93,13 +114,13 @@ class Letterbox:
         x, y = np.floor(self.to_frame(voxels)).astype(np.int64).T
         touched[y, x] = True
         if max(self.scale) > 1:  # a voxel covers several pixels: ask of each pixel which voxel it lies in
-            plane = np.zeros(self.plane[::-1], np.bool_)
-            plane[voxels[:, 1], voxels[:, 0]] = True
+            whole = np.zeros(self.whole[::-1], np.bool_)
+            whole[tuple((voxels + self.start).T[::-1])] = True
             column, row = (
                 np.minimum(((np.arange(n) + 0.5) / s).astype(np.int64), most - 1)
-                for n, s, most in zip(self.content, self.scale, self.plane, strict=True)
+                for n, s, most in zip(self.content, self.scale, self.whole, strict=True)
             )
-            touched[: self.content[1], : self.content[0]] |= plane[row[:, None], column[None, :]]
+            touched[: self.content[1], : self.content[0]] |= whole[row[:, None], column[None, :]]
         return touched
 
     def logits_from_frame(self, logits: Floats) -> Floats:
@@ -108,15 +129,59 @@ class Letterbox:
         width, height = self.content[0] * columns / self.frame[0], self.content[1] * rows / self.frame[1]
         # Without what lies on padding alone: interpolation would drag it over the image's right and lower border.
         on_image = logits[:, : math.ceil(height), : math.ceil(width)]
-        resized = [_resize(mask, self.plane, box=(0.0, 0.0, width, height)) for mask in on_image]
-        return np.stack([mask.T for mask in resized])[..., None]
+        (x0, x1), (y0, y1) = (
+            (start * n / whole, (start + size) * n / whole)
+            for start, size, whole, n in zip(self.start, self.plane, self.whole, (width, height), strict=True)
+        )
+        # Transposed while they are small.
+        return np.stack([_resize(mask.T, self.plane[::-1], box=(y0, x0, y1, x1)) for mask in on_image])[..., None]
+
+    def _reached(self, axis: int) -> _Span:
+        """Return what of the frame the plane has a part in, along x or y."""
+        before, pixels, whole, content = self.start[axis], self.plane[axis], self.whole[axis], self.content[axis]
+        # The filter's reach in frame pixels, twice: pixels farther away see nothing of the plane, and the pixels that
+        # do see it see as much of the margin as they would of all of it.
+        blur = 2 * max(1.0, self.scale[axis])
+        first = max(0, math.floor(before * content / whole - blur))
+        last = min(content, math.ceil((before + pixels) * content / whole + blur))
+        start, stop = first * whole // content, -(-last * whole // content)
+        return _Span(
+            slice(first, last),
+            (before - start, stop - before - pixels),
+            (first * whole / content - start, last * whole / content - start),
+        )
 
 
-def _resize(plane: NDArray[Any], size: Size, *, box: tuple[float, float, float, float] | None = None) -> Floats:
-    """Resize (rows, columns) to ``size`` (columns, rows): the part within ``box`` (edge coordinates), or all."""
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Along one side, the ``pixels`` of the frame that a plane has a part in, and what they show.
+
+    That is the plane and ``margin`` pixels before and after it, from ``box[0]`` to ``box[1]`` (edge coordinates).
+    """
+
+    pixels: slice
+    margin: Size
+    box: tuple[float, float]
+
+    def resize(self, lines: NDArray[Any], fill: float | None) -> Floats:
+        """Resize (n, pixels of the plane) to (n, pixels of the frame); the margin is ``fill`` or, if None, the ends."""
+        around = ((0, 0), self.margin)
+        if fill is None:
+            lines = np.pad(lines, around, "edge")
+        else:
+            lines = np.pad(np.asarray(lines, np.float32), around, constant_values=fill)
+        size = (self.pixels.stop - self.pixels.start, len(lines))
+        return _resize(lines, size, box=(self.box[0], 0.0, self.box[1], float(len(lines))))
+
+
+def _whole(plane: Size, margin: Margin) -> Size:
+    return plane[0] + sum(margin[0]), plane[1] + sum(margin[1])
+
+
+def _resize(plane: NDArray[Any], size: Size, *, box: tuple[float, float, float, float]) -> Floats:
+    """Resize the part of (rows, columns) within ``box`` (edge coordinates) to ``size`` (columns, rows)."""
     source = np.ascontiguousarray(plane, np.float32)
-    whole = box is None or box == (0.0, 0.0, *map(float, source.shape[::-1]))
-    if whole and source.shape == size[::-1]:
+    if source.shape == size[::-1] and box == (0.0, 0.0, *map(float, size)):
         return source
     # Pillow widens the triangle filter when it shrinks (no aliasing) and takes a box of fractional pixels.
     resized = Pillow.fromarray(source).resize(size, Pillow.Resampling.BILINEAR, box=box)

@@ -16,7 +16,6 @@ from samaritan.core.image import Image
 from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
 from samaritan.core.prompts import Point, Prompts
 from samaritan.models.card import read_card
-from samaritan.models.letterbox import Letterbox
 from samaritan.models.onnx import OnnxGraph
 from samaritan.models.tiny import prompts as tiny_prompts
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
@@ -52,7 +51,7 @@ class TinyEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A mask in a window, as logits (1, side, side, 1), and how good the network says that it is."""
+    """A mask in a window, as logits (1, i, j, 1) of its part, and how good the network says that it is."""
 
     zoom: Zoom
     logits: Floats
@@ -155,10 +154,10 @@ class TinyModel:
         CorruptFileError
             If the arrays are not those of an image on ``geometry``.
         """
-        wanted = {_PLANE: (geometry.shape, "uint8")}
-        found = {name: (array.shape[1:], array.dtype.name) for name, array in arrays.items()}
-        if found != wanted:
-            raise CorruptFileError(got=f"an embedding of {found}", wanted=f"{wanted}")
+        wanted = [{_PLANE: ((channels, *geometry.shape), "uint8")} for channels in (1, _RGB)]
+        found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
+        if found not in wanted:
+            raise CorruptFileError(got=f"an embedding of {found}", wanted=" or ".join(map(str, wanted)))
         return TinyEmbedding(arrays[_PLANE], geometry)
 
     def _find(self, known: TinyEmbedding, prompts: Prompts) -> Prediction:
@@ -170,7 +169,7 @@ class TinyModel:
         logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
         scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
         order = np.argsort(-scores, kind="stable")
-        found_all = Prediction(np.concatenate(logits)[order], scores[order], known.geometry)
+        found_all = Prediction(np.concatenate([logits[n] for n in order]), scores[order], known.geometry)
         return _giving_way(found_all, prompts, reach=_REACH * found[0].zoom.side)
 
     def _search(self, known: TinyEmbedding, prompts: Prompts) -> list[_Found]:
@@ -185,12 +184,11 @@ class TinyModel:
         masks = _MASKS_OF_A_CLICK if _is_lone_click(prompts) else 1
         ranked = []
         for zoom in dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED):
-            logits, scores = self._look(known, zoom, prompts, None, frame_side=_SEARCH_SIDE)
-            best = int(np.argmax(scores[:masks]))
-            found = _Found(zoom, logits[best : best + 1], float(scores[best]))
-            i, j = (marks[:, :2] - zoom.start).T
-            held = bool((found.logits[0, i, j, 0] > 0).all())
-            ranked.append((held, found.score - zoom.cut_off(found.logits[0, ..., 0], known.geometry.shape), found))
+            found = self._look(known, zoom, prompts, None, frame_side=_SEARCH_SIDE, masks=masks)
+            mask = found.logits[0, ..., 0]
+            i, j = (marks[:, :2] - zoom.origin(known.geometry.shape)).T
+            held = bool((mask[i, j] > 0).all())
+            ranked.append((held, found.score - zoom.cut_off(mask, known.geometry.shape), found))
         ranked.sort(key=lambda entry: entry[:2], reverse=True)
         return [found for _, _, found in ranked[:masks]]
 
@@ -222,28 +220,37 @@ class TinyModel:
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
     ) -> Prediction:
         """Look at a window around ``box``; one mask."""
-        zoom = Zoom.around(box, prompts)
-        window, scores = self._look(known, zoom, prompts, previous, frame_side=FRAME_SIDE)
-        plane = zoom.paste(window[:1], known.geometry.shape[:2], fill=tiny_prompts.PADDING)
-        return Prediction(tiny_prompts.keep_within_lasso(plane, prompts), scores[:1], known.geometry)
+        found = self._look(known, Zoom.around(box, prompts), prompts, previous, frame_side=FRAME_SIDE, masks=1)
+        logits = tiny_prompts.keep_within_lasso(found.pasted(known.geometry), prompts)
+        return Prediction(logits, np.array([found.score], np.float32), known.geometry)
 
     def _look(
-        self, known: TinyEmbedding, zoom: Zoom, prompts: Prompts, previous: Prediction | None, *, frame_side: int
-    ) -> tuple[Floats, Floats]:
-        """Ask the network about a window at ``frame_side`` pixels: logits (m, i, j, 1) and scores (m,)."""
-        letterbox = Letterbox.fit((zoom.side, zoom.side), side=frame_side, multiple=_MULTIPLE)
-        inside = zoom.prompts(prompts)
+        self,
+        known: TinyEmbedding,
+        zoom: Zoom,
+        prompts: Prompts,
+        previous: Prediction | None,
+        *,
+        frame_side: int,
+        masks: int,
+    ) -> _Found:
+        """Ask the network about a window at ``frame_side`` pixels; the best of its first ``masks`` masks."""
+        letterbox = zoom.letterbox(known.geometry.shape, side=frame_side, multiple=_MULTIPLE)
+        within = zoom.prompts(prompts)
         frame = zoom.seen(known.plane, letterbox)
         rgb = np.ascontiguousarray(np.broadcast_to(frame, (_RGB, *frame.shape[1:])))
-        maps = tiny_prompts.maps(inside, _cropped(previous, zoom, inside.geometry), letterbox)
-        masks = self._network.run({"image": rgb[None], "prompt_maps": maps[None]})
-        return letterbox.logits_from_frame(masks["logits"][0]), np.clip(masks["iou"][0], 0, 1)
+        maps = tiny_prompts.maps(within, _cropped(previous, zoom, within.geometry), letterbox)
+        answer = self._network.run({"image": rgb[None], "prompt_maps": maps[None]})
+        scores = np.clip(answer["iou"][0, :masks], 0, 1)
+        best = int(np.argmax(scores))
+        # Only the mask that is taken is enlarged.
+        return _Found(zoom, letterbox.logits_from_frame(answer["logits"][0, best : best + 1]), float(scores[best]))
 
 
 def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Prediction | None:
     if previous is None:
         return None
-    return Prediction(zoom.crop(previous.logits[:1], fill=tiny_prompts.PADDING), previous.scores[:1], geometry)
+    return Prediction(zoom.crop(previous.logits[:1]), previous.scores[:1], geometry)
 
 
 def _reach(box: NDArray[np.float64], prompts: Prompts) -> float:

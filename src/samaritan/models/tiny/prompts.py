@@ -21,7 +21,7 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny.prompt_maps import Scribbles, render
-from samaritan.models.tiny.zoom import bounds
+from samaritan.models.tiny.zoom import bounds, inside
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -76,7 +76,7 @@ def require_start(prompts: Prompts, previous: Prediction | None) -> None:
 def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
     """Return ``logits`` (m, i, j, 1) with nothing outside the positive lassos, unless a positive mark lies there."""
     plane = logits.shape[1:3]
-    areas = [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
+    areas = [inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
     if not areas:
         return logits
     allowed = np.logical_or.reduce(areas)
@@ -101,7 +101,7 @@ def _drawn_areas(prompts: Prompts, previous: Prediction | None) -> list[Bools]:
     """
     plane = prompts.geometry.shape[:2]
     areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
-    areas += [_inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
+    areas += [inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
     if previous is None:
         return areas
     found = previous.logits[0, ..., 0] > 0
@@ -132,7 +132,7 @@ def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
 def _negative_strokes(prompts: Prompts, plane: tuple[int, int]) -> list[NDArray[np.int64]]:
     """Return the pixels (n, 2) of every negative scribble and lasso."""
     drawn = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if not scribble.positive]
-    return drawn + [np.argwhere(_inside(lasso, plane)) for lasso in prompts.of(Lasso) if not lasso.positive]
+    return drawn + [np.argwhere(inside(lasso, plane)) for lasso in prompts.of(Lasso) if not lasso.positive]
 
 
 def without_negative_strokes(prompts: Prompts) -> Prompts:
@@ -212,7 +212,7 @@ def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.f
     marks; for a mask without any positive mark, the mask.
     """
     corners = [(np.array(box.start[:2]), np.array(box.stop[:2])) for box in prompts.of(Box)]
-    areas = [_inside(lasso, prompts.geometry.shape[:2]) for lasso in prompts.of(Lasso) if lasso.positive]
+    areas = [inside(lasso, prompts.geometry.shape[:2]) for lasso in prompts.of(Lasso) if lasso.positive]
     marks = positive_marks(prompts)
     if not corners and not areas:
         if previous is not None or not marks:
@@ -232,13 +232,3 @@ def positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
     """Return the voxels (n, 3) of every positive point and scribble."""
     marks = [np.array([point.voxel], np.int64) for point in prompts.points if point.positive]
     return marks + [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
-
-
-def _inside(lasso: Lasso, plane: tuple[int, int]) -> Bools:
-    """Return the pixels (i, j) within the outline; if it is too thin to hold a pixel's centre, those at its corners."""
-    from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
-
-    area = np.asarray(polygon2mask(plane, lasso.vertices[:, :2]), np.bool_)
-    if not area.any():
-        area[tuple(np.floor(lasso.vertices[:, :2] + 0.5).astype(np.int64).T)] = True
-    return area

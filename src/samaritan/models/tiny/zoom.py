@@ -1,6 +1,7 @@
 """The part of a plane around an object, as a small plane of its own: every object is seen at about the same scale.
 
-A window is square and has its own indices: what is at ``start`` of the plane is at 0.
+A window is square and may reach beyond the plane. Arrays and prompts are of its *part*, what it has in common with the
+plane, in that part's own indices; what it shows around it is the margin of its ``Letterbox`` and is never made.
 """
 
 from __future__ import annotations
@@ -47,18 +48,26 @@ class Zoom:
         i, j = np.floor(centre - side / 2).astype(int)
         return cls((int(i), int(j)), side)
 
-    def crop(self, array: NDArray[Scalar], *, fill: float) -> NDArray[Scalar]:
-        """Return the window of (c, i, j, 1) as (c, side, side, 1); ``fill`` where there is no plane."""
-        out = np.full((array.shape[0], self.side, self.side, 1), fill, array.dtype)
-        inside, there = self._overlap(array.shape[1:3])
-        out[(slice(None), *inside)] = array[(slice(None), *there)]
-        return out
+    def letterbox(self, shape: tuple[int, ...], *, side: int, multiple: int) -> Letterbox:
+        """Return how the part of a plane of ``shape``, (i, j, ...), lies in a frame of ``side`` pixels."""
+        i, j = self._part(shape)
+        margin = tuple((p.start - a, a + self.side - p.stop) for a, p in zip(self.start, (i, j), strict=True))
+        plane = (i.stop - i.start, j.stop - j.start)
+        return Letterbox.fit(plane, side=side, multiple=multiple, margin=(margin[0], margin[1]))
 
-    def paste(self, window: Floats, shape: tuple[int, int], *, fill: float) -> Floats:
-        """Return (c, side, side, 1) at its place in a plane of ``shape``, (c, i, j, 1), and ``fill`` around it."""
-        out = np.full((window.shape[0], *shape, 1), fill, np.float32)
-        inside, there = self._overlap(shape)
-        out[(slice(None), *there)] = window[(slice(None), *inside)]
+    def crop(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Return the part (c, i, j, 1) of a plane (c, i, j, 1), not copied."""
+        return array[(slice(None), *self._part(array.shape[1:]))]
+
+    def paste(self, part: Floats, shape: tuple[int, int], *, fill: float) -> Floats:
+        """Return a part (c, i, j, 1) at its place in a plane of ``shape``, (c, i, j, 1), and ``fill`` around it.
+
+        A part that is all of the plane is returned as it is.
+        """
+        if part.shape[1:3] == shape:
+            return part
+        out = np.full((part.shape[0], *shape, 1), fill, np.float32)
+        out[(slice(None), *self._part(shape))] = part
         return out
 
     def seen(self, plane: NDArray[np.uint8], letterbox: Letterbox) -> Floats:
@@ -67,15 +76,11 @@ class Zoom:
         Where there is no plane it is black.
         """
         # The plane's edges are drawn out and blackened afterwards: interpolation must not drag black into the plane.
-        i, j = (
-            np.clip(np.arange(a, a + self.side), 0, n - 1) for a, n in zip(self.start, plane.shape[1:3], strict=True)
-        )
-        frame = letterbox.image_to_frame(plane[:, i[:, None], j])
+        frame = letterbox.image_to_frame(self.crop(plane), fill=None)
         valid = np.zeros(frame.shape[1:], np.bool_)
-        inside, _ = self._overlap(plane.shape[1:3])
         columns, rows = (
-            slice(round(part.start * scale), max(round(part.stop * scale), round(part.start * scale) + 1))
-            for part, scale in zip(inside, letterbox.scale, strict=True)
+            slice(round(start * scale), max(round((start + n) * scale), round(start * scale) + 1))
+            for start, n, scale in zip(letterbox.start, letterbox.plane, letterbox.scale, strict=True)
         )
         valid[rows, columns] = True
         last = stretched(np.moveaxis(frame, 0, -1), valid=valid)
@@ -83,48 +88,68 @@ class Zoom:
         return np.moveaxis(last, -1, 0)
 
     def cut_off(self, logits: Floats, shape: tuple[int, ...]) -> float:
-        """Return the share, 0 to 1, of the window's border within a plane of ``shape`` that a mask (i, j) covers."""
-        inside, there = self._overlap(shape[:2])
+        """Return the share, 0 to 1, of the window's border within a plane of ``shape`` that a mask covers.
+
+        The mask is given as the logits (i, j) of the part.
+        """
         edges = []
-        for axis in (0, 1):
-            along = np.moveaxis(logits, axis, 0)[:, inside[1 - axis]]
-            edges += [along[0]] if there[axis].start > 0 else []
-            edges += [along[-1]] if there[axis].stop < shape[axis] else []
+        for axis, part in enumerate(self._part(shape)):
+            along = np.moveaxis(logits, axis, 0)
+            edges += [along[0]] if part.start > 0 else []
+            edges += [along[-1]] if part.stop < shape[axis] else []
         return float(np.mean(np.concatenate(edges) > 0)) if edges else 0.0
 
-    def prompts(self, prompts: Prompts) -> Prompts:
-        """Return the prompts in the window's own indices, without negative marks outside it: nothing is found there."""
-        moved = (self._move(item) for item in prompts.items)
-        return Prompts(Geometry.picture(self.side, self.side), tuple(item for item in moved if item is not None))
+    def origin(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the pixel (i, j) of a plane of ``shape``, (i, j, ...), that the part begins with."""
+        i, j = self._part(shape)
+        return i.start, j.start
 
-    def _move(self, item: Prompt) -> Prompt | None:
-        offset = np.array((*self.start, 0))
+    def prompts(self, prompts: Prompts) -> Prompts:
+        """Return the prompts in the part's own indices, without negative marks outside it: nothing is found there.
+
+        Of a negative lasso, its pixels in the part are left, as a negative scribble.
+        """
+        shape = prompts.geometry.shape[:2]
+        kept = (self._kept(item, shape) for item in prompts.items)
+        i, j = self._part(shape)
+        moved = tuple(self._moved(item, shape) for item in kept if item is not None)
+        return Prompts(Geometry.picture(i.stop - i.start, j.stop - j.start), moved)
+
+    def _kept(self, item: Prompt, shape: tuple[int, int]) -> Prompt | None:
+        """Return what of an item lies in the window, in the plane's indices; all that is not negative does."""
+        if not isinstance(item, Point | Scribble | Lasso) or item.positive:
+            return item
+        if isinstance(item, Point):
+            return item if self._holds(np.array([item.voxel])).all() else None
+        voxels = item.voxels if isinstance(item, Scribble) else np.argwhere(inside(item, shape)[..., None])
+        voxels = voxels[self._holds(voxels)]
+        return Scribble(voxels, positive=False) if len(voxels) else None
+
+    def _moved(self, item: Prompt, shape: tuple[int, int]) -> Prompt:
+        offset = np.array((*self.origin(shape), 0))
         if isinstance(item, Point):
             i, j, k = item.index - offset
-            moved = replace(item, index=(float(i), float(j), float(k)))
-            return moved if item.positive or self._holds(np.array([moved.voxel])).all() else None
+            return replace(item, index=(float(i), float(j), float(k)))
         if isinstance(item, Box):
             (i0, j0, k0), (i1, j1, k1) = item.start - offset, item.stop - offset
             return Box((int(i0), int(j0), int(k0)), (int(i1), int(j1), int(k1)))
         if isinstance(item, Scribble):
-            voxels = item.voxels - offset
-            voxels = voxels if item.positive else voxels[self._holds(voxels)]
-            return replace(item, voxels=voxels) if len(voxels) else None
+            return replace(item, voxels=item.voxels - offset)
         if isinstance(item, Lasso):
             return replace(item, vertices=item.vertices - offset)
         if isinstance(item, MaskPrompt):
-            return MaskPrompt(self.crop(item.mask[None], fill=0)[0])
+            return MaskPrompt(self.crop(item.mask[None])[0])
         return item
 
     def _holds(self, voxels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which voxels (n, 3), in the window's own indices, lie in it."""
-        return np.asarray(((voxels[:, :2] >= 0) & (voxels[:, :2] < self.side)).all(axis=1))
+        """Tell which voxels (n, 3) of the plane lie in the window."""
+        places = voxels[:, :2] - self.start
+        return np.asarray(((places >= 0) & (places < self.side)).all(axis=1))
 
-    def _overlap(self, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Return the pixels that window and plane have in common, as slices of the one and of the other."""
-        spans = [(max(0, a), min(n, a + self.side), a) for a, n in zip(self.start, shape, strict=False)]
-        (a0, a1, a), (b0, b1, b) = spans
-        return (slice(a0 - a, a1 - a), slice(b0 - b, b1 - b)), (slice(a0, a1), slice(b0, b1))
+    def _part(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return what the window has in common with a plane of ``shape``, (i, j, ...)."""
+        i, j = (slice(max(0, a), min(n, a + self.side)) for a, n in zip(self.start, shape, strict=False))
+        return i, j
 
 
 def stretched(image: Floats, *, valid: NDArray[np.bool_] | None = None) -> Floats:
@@ -149,10 +174,20 @@ def bounds(area: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     return np.array([[hits[0] for hits in along], [hits[-1] + 1 for hits in along]]) if along[0].size else None
 
 
+def inside(lasso: Lasso, plane: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels (i, j) within the outline; if it is too thin to hold a pixel's centre, those at its corners."""
+    from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
+
+    area = np.asarray(polygon2mask(plane, lasso.vertices[:, :2]), np.bool_)
+    if not area.any():
+        area[tuple(np.floor(lasso.vertices[:, :2] + 0.5).astype(np.int64).T)] = True
+    return area
+
+
 def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:
-    """Yield positions (n, 2), in edge coordinates, between which each prompt lies; negative marks may lie outside."""
+    """Yield positions (n, 2), in edge coordinates, between which each prompt lies; negative ones may lie outside."""
     for item in prompts.items:
-        if isinstance(item, Point | Scribble) and not item.positive:
+        if not getattr(item, "positive", True):
             continue
         if isinstance(item, MaskPrompt):
             span = bounds(item.mask[..., 0])
