@@ -24,6 +24,7 @@ from training.tiny import miniature, pieces  # noqa: E402
 from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
 from training.tiny.cases import View, read_cache, split, training_cases, write_cache  # noqa: E402
 from training.tiny.checkpoint import read_network  # noqa: E402
+from training.tiny.compare import TRIALS, window_ms  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
@@ -410,6 +411,11 @@ def test_the_exported_graph_agrees_with_the_network(tmp_path):
         "network.safetensors",
         "manifest.json",
     }
+
+
+@pytest.mark.parametrize("name", ["prompts late", "without appearance", "without attention"])
+def test_the_graph_of_every_design_takes_any_number_of_windows(name, tmp_path):
+    assert window_ms(TinyNetwork(TRIALS[name].design), tmp_path) > 0
 
 
 @pytest.mark.parametrize("check", [cases_folder, weights_file, checkpoint_file])

@@ -320,7 +320,7 @@ class TinyNetwork(nn.Module):
         """
         under = _covers(prompt_maps)
         if self.appearance is None:
-            evidence = prompt_maps.new_zeros(len(under), _KINDS, image.shape[2] // 2, image.shape[3] // 2)
+            evidence = torch.zeros_like(_double(under))
         else:
             evidence = self.appearance(functional.avg_pool2d(image / 255.0, 2), under)
         said = Said(prompt_maps, under, evidence)
