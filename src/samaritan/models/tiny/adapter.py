@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -182,13 +182,13 @@ class TinyModel:
         box = np.stack([marks.min(axis=0), marks.max(axis=0) + 1])[:, :2].astype(np.float64)
         longer = max(known.geometry.shape[:2])
         masks = _MASKS_OF_A_CLICK if _is_lone_click(prompts) else 1
+        zooms = list(dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED))
         ranked = []
-        for zoom in dict.fromkeys(Zoom.around(box, prompts, least=share * longer) for share in _SEARCHED):
-            found = self._look(known, zoom, prompts, None, frame_side=_SEARCH_SIDE, masks=masks)
+        for found in self._look(known, zooms, prompts, None, frame_side=_SEARCH_SIDE, masks=masks):
             mask = found.logits[0, ..., 0]
-            i, j = (marks[:, :2] - zoom.origin(known.geometry.shape)).T
+            i, j = (marks[:, :2] - found.zoom.origin(known.geometry.shape)).T
             held = bool((mask[i, j] > 0).all())
-            ranked.append((held, found.score - zoom.cut_off(mask, known.geometry.shape), found))
+            ranked.append((held, found.score - found.zoom.cut_off(mask, known.geometry.shape), found))
         ranked.sort(key=lambda entry: entry[:2], reverse=True)
         return [found for _, _, found in ranked[:masks]]
 
@@ -220,31 +220,38 @@ class TinyModel:
         self, known: TinyEmbedding, prompts: Prompts, previous: Prediction | None, box: NDArray[np.float64]
     ) -> Prediction:
         """Look at a window around ``box``; one mask."""
-        found = self._look(known, Zoom.around(box, prompts), prompts, previous, frame_side=FRAME_SIDE, masks=1)
+        zooms = [Zoom.around(box, prompts)]
+        (found,) = self._look(known, zooms, prompts, previous, frame_side=FRAME_SIDE, masks=1)
         logits = tiny_prompts.keep_within_lasso(found.pasted(known.geometry), prompts)
         return Prediction(logits, np.array([found.score], np.float32), known.geometry)
 
     def _look(
         self,
         known: TinyEmbedding,
-        zoom: Zoom,
+        zooms: Sequence[Zoom],
         prompts: Prompts,
         previous: Prediction | None,
         *,
         frame_side: int,
         masks: int,
-    ) -> _Found:
-        """Ask the network about a window at ``frame_side`` pixels; the best of its first ``masks`` masks."""
-        letterbox = zoom.letterbox(known.geometry.shape, side=frame_side, multiple=_MULTIPLE)
-        within = zoom.prompts(prompts)
-        frame = zoom.seen(known.plane, letterbox)
-        rgb = np.ascontiguousarray(np.broadcast_to(frame, (_RGB, *frame.shape[1:])))
-        maps = tiny_prompts.maps(within, _cropped(previous, zoom, within.geometry), letterbox)
-        answer = self._network.run({"image": rgb[None], "prompt_maps": maps[None]})
-        scores = np.clip(answer["iou"][0, :masks], 0, 1)
-        best = int(np.argmax(scores))
-        # Only the mask that is taken is enlarged.
-        return _Found(zoom, letterbox.logits_from_frame(answer["logits"][0, best : best + 1]), float(scores[best]))
+    ) -> list[_Found]:
+        """Ask the network about windows at ``frame_side`` pixels at once; of each the best of its first ``masks``."""
+        letterboxes = [zoom.letterbox(known.geometry.shape, side=frame_side, multiple=_MULTIPLE) for zoom in zooms]
+        images, maps = [], []
+        for zoom, letterbox in zip(zooms, letterboxes, strict=True):
+            within = zoom.prompts(prompts)
+            frame = zoom.seen(known.plane, letterbox)
+            images.append(np.broadcast_to(frame, (_RGB, *frame.shape[1:])))
+            maps.append(tiny_prompts.maps(within, _cropped(previous, zoom, within.geometry), letterbox))
+        answer = self._network.run({"image": np.stack(images), "prompt_maps": np.stack(maps)})
+        scores = np.clip(answer["iou"][:, :masks], 0, 1)
+        # Only the masks that are taken are enlarged.
+        return [
+            _Found(zoom, letterbox.logits_from_frame(logits[best : best + 1]), float(judged[best]))
+            for zoom, letterbox, logits, judged, best in zip(
+                zooms, letterboxes, answer["logits"], scores, scores.argmax(axis=1), strict=True
+            )
+        ]
 
 
 def _cropped(previous: Prediction | None, zoom: Zoom, geometry: Geometry) -> Prediction | None:
