@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
+
+from samaritan.core.errors import SamaritanError
 
 CASES = "cases.jsonl"
 MULTIPLE = 32  # of pixels that the sides of the network's input are
@@ -44,6 +48,16 @@ def count(text: str) -> int:
         message = f"{text} is too few or no number; give 1 or more"
         raise ArgumentTypeError(message)
     return number
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script; what is wrong with its input, or Ctrl-C, ends it in a sentence."""
+    try:
+        main()
+    except SamaritanError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint, if there is one")
 
 
 def _file(text: str, *suffixes: str, wanted: str) -> Path:

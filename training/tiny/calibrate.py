@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from training.arguments import cases_folder, checkpoint_file
+from training.arguments import cases_folder, checkpoint_file, run_script
 from training.clicks import corrected
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from training.arguments import cases_folder, count
+from training.arguments import cases_folder, count, run_script
 from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -130,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

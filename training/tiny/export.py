@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from training.arguments import weights_file
+from training.arguments import run_script, weights_file
 from training.tiny.checkpoint import read_network
 
 from samaritan.models.tiny.adapter import GRAPH_FILE
@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

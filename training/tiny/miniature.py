@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from training.arguments import count
+from training.arguments import count, run_script
 from training.tiny.export import export
 from training.tiny.task import Plan, TinyTask
 from training.tiny.train import groups, make_network
@@ -78,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

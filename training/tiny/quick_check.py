@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from training.arguments import cases_folder, weights_file
+from training.arguments import cases_folder, run_script, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 
@@ -123,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
-from training.arguments import cases_folder, count, crop_side, weights_file
+from training.arguments import cases_folder, count, crop_side, run_script, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
@@ -106,4 +106,4 @@ def _scores(module: nn.Module, held: list[View]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -330,7 +330,7 @@ class _Steps(Dataset[Any]):
             raise IndexError(step)
         try:
             return self.task.batch(step)
-        except Exception as error:
+        except Exception as error:  # a task's code, and what it reads, may raise anything
             failure = TrainingError(
                 got=f"batch {step} cannot be made: {type(error).__name__}: {error}",
                 fix=f"To see it alone: task.batch({step})",

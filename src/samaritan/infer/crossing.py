@@ -26,8 +26,9 @@ _DEEP = 4  # slices at least for shapes in planes across them to be seen
 def shows_across(box: Box, geometry: Geometry, axis: Axis) -> bool:
     """Tell whether planes across the slices of a box along ``axis`` would show the object well enough."""
     normal = axis_number(axis)
-    inside = [spacing for n, spacing in enumerate(geometry.spacing) if n != normal]
-    return box.stop[normal] - box.start[normal] >= _DEEP and geometry.spacing[normal] <= _THICKEST * min(inside)
+    # Of all three spacings, whichever is the slices': planes are stretched to square pixels, and must not become huge.
+    even = max(geometry.spacing) <= _THICKEST * min(geometry.spacing)
+    return even and box.stop[normal] - box.start[normal] >= _DEEP
 
 
 def boxes_by_slice(box: Box, axis: Axis, look: Callable[[Axis, int], Prediction]) -> dict[int, Box]:
