@@ -40,7 +40,8 @@ class Trial:
     design: Design = field(default_factory=Design)
     seed: int = 0
     side: int = 128  # of the crops, in pixels
-    families: int = 1  # one in so many of the families that are not held out
+    families: int = 1  # one in so many of the families that are not held out,
+    first: int = 0  # counted from this one
 
 
 TRIALS = {
@@ -49,6 +50,7 @@ TRIALS = {
     "prompts late": Trial(Design(early=False)),
     "half of the families": Trial(families=2),
     "a quarter of them": Trial(families=4),
+    "another quarter": Trial(families=4, first=2),
     "without appearance": Trial(Design(appearance=False)),
     "without likeness": Trial(Design(likeness=False)),
     "without attention": Trial(Design(attention=0)),
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
     parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=count, default=300)
+    parser.add_argument("--trial", choices=TRIALS, action="append", help="run this one only; may be repeated")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"
@@ -99,10 +102,11 @@ def main() -> None:
     held, families = asked(unseen), sorted({view.family for view in views})
     print("| trial | parameters | s a step | loss, last tenth | box | click | ms a window |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, trial in TRIALS.items():
+    for name in options.trial or TRIALS:
+        trial = TRIALS[name]
         network = make_network(None, trial.design, seed=trial.seed)
         folder = options.out / name.replace(" ", "_")
-        left_out = HELD_OUT | (set(families) - set(families[:: trial.families]))
+        left_out = HELD_OUT | (set(families) - set(families[trial.first :: trial.families]))
         plan = Plan(steps=options.steps, seed=trial.seed, sides=(trial.side,))
         task = TinyTask(plan, options.data, cache, held_out=left_out)
         task.prepare()

@@ -13,6 +13,7 @@ _METAIMAGE = re.compile(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
 _MGH_TYPES = (0, 1, 3, 4, 10)
+_GIPL_MAGIC = (b"\xef\xff\xe9\xb0", b"\x2a\xe3\x89\xb8")
 
 
 def is_nifti(path: Path, head: bytes) -> bool:
@@ -38,6 +39,11 @@ def is_mgh(_path: Path, head: bytes) -> bool:
         return False
     version, *sizes, kind = struct.unpack(">6i", head[:24])
     return version == 1 and min(sizes) >= 1 and kind in _MGH_TYPES
+
+
+def is_gipl(_path: Path, head: bytes) -> bool:
+    """Tell a GIPL file from the number that ends its header."""
+    return head[252:256] in _GIPL_MAGIC
 
 
 def is_picture(_path: Path, head: bytes) -> bool:
@@ -91,6 +97,13 @@ MGH = Format(
     sniff=is_mgh,
     read=lazy("samaritan.io.mgh:read"),
     read_labels=lazy("samaritan.io.mgh:read_labels"),
+)
+GIPL = Format(
+    name="gipl",
+    suffixes=(".gipl", ".gipl.gz"),
+    sniff=is_gipl,
+    read=lazy("samaritan.io.gipl:read"),
+    read_labels=lazy("samaritan.io.gipl:read_labels"),
 )
 PICTURE = Format(
     name="picture",

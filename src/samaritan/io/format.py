@@ -115,6 +115,7 @@ def lazy(target: str) -> Callable[..., Any]:
 
 FORMATS: Registry[Format] = Registry("format", "samaritan.formats")
 FORMATS.register("dicom", "samaritan.io.dicom.format:DICOM")
+FORMATS.register("gipl", "samaritan.io.catalog:GIPL")
 FORMATS.register("metaimage", "samaritan.io.catalog:METAIMAGE")
 FORMATS.register("mgh", "samaritan.io.catalog:MGH")
 FORMATS.register("nifti", "samaritan.io.catalog:NIFTI")
