@@ -6,15 +6,9 @@ from samaritan.core.geometry import Geometry
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
+from samaritan.models.prompt_areas import extent, keep_within_lasso
 from samaritan.models.tiny.prompt_maps import Scribbles, render
-from samaritan.models.tiny.prompts import (
-    distance_to_agreement,
-    extent,
-    given_way,
-    keep_within_lasso,
-    maps,
-    marks_against,
-)
+from samaritan.models.tiny.prompts import distance_to_agreement, given_way, maps, marks_against
 
 WIDTH, HEIGHT = 128, 64  # four pixels of the frame to one of the plane
 GEOMETRY = Geometry.picture(WIDTH, HEIGHT)

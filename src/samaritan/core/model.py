@@ -40,6 +40,12 @@ class ModelCard:
         Of the weights: identifies the model in caches and reports.
     training_data, scores, source
         Data sets with licences; figures measured, by name; paper or address.
+    base
+        Name of the model that its weights were trained from; empty if from scratch or unknown.
+    normalisation
+        For people: what is done to the values in ``intensity_range`` before the network sees them.
+    ct_window
+        Centre and width in HU that it was trained on; None for the usual choice by ``infer.intensity``.
     """
 
     name: str
@@ -56,6 +62,9 @@ class ModelCard:
     training_data: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    base: str = ""
+    normalisation: str = ""
+    ct_window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(self.prompts - set(KINDS))

@@ -17,6 +17,7 @@ from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_
 from samaritan.core.prompts import Point, Prompts
 from samaritan.models.card import read_card
 from samaritan.models.onnx import OnnxGraph
+from samaritan.models.prompt_areas import extent, keep_within_lasso, positive_marks, require_start
 from samaritan.models.tiny import prompts as tiny_prompts
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 
@@ -129,11 +130,11 @@ class TinyModel:
         require_same_grid(embedding, prompts, previous)
         self.card.require_prompts(prompts)
         known = cast("TinyEmbedding", embedding)
-        box = tiny_prompts.extent(prompts, previous)
+        box = extent(prompts, previous)
         if box is not None:
             return self._look_again(known, prompts, previous, box)
-        tiny_prompts.require_start(prompts, previous)
-        if previous is not None and not tiny_prompts.positive_marks(prompts):
+        require_start(prompts, previous)
+        if previous is not None and not positive_marks(prompts):
             return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)  # an empty mask stays empty
         plain = tiny_prompts.without_negative_strokes(prompts)
         if len(plain.items) < len(prompts.items):
@@ -164,7 +165,7 @@ class TinyModel:
         """Look for what marks point at, then look closely at the likeliest; masks best first."""
         found = self._search(known, prompts)
         first = Prediction(found[0].pasted(known.geometry), np.array([found[0].score]), known.geometry)
-        box = tiny_prompts.extent(prompts, first)
+        box = extent(prompts, first)
         closer = first if box is None else self._look_closely(known, prompts, first, box)
         logits = [closer.logits, *(other.pasted(known.geometry) for other in found[1:])]
         scores = np.array([closer.score, *(other.score for other in found[1:])], np.float32)
@@ -178,7 +179,7 @@ class TinyModel:
         A lone click gets three, each from another window, other marks one. What holds all the marks goes before what
         does not; a mask that its window cuts off is less likely than its score says.
         """
-        marks = np.concatenate(tiny_prompts.positive_marks(prompts))
+        marks = np.concatenate(positive_marks(prompts))
         box = np.stack([marks.min(axis=0), marks.max(axis=0) + 1])[:, :2].astype(np.float64)
         longer = max(known.geometry.shape[:2])
         masks = _MASKS_OF_A_CLICK if _is_lone_click(prompts) else 1
@@ -205,7 +206,7 @@ class TinyModel:
         if previous is not None and _points_beyond(previous, prompts, box):
             found = self._search(known, prompts)[0]
             previous = Prediction(found.pasted(known.geometry), np.array([found.score]), known.geometry)
-            larger = tiny_prompts.extent(prompts, previous)
+            larger = extent(prompts, previous)
             box = box if larger is None else larger
         answer = self._look_closely(known, prompts, previous, box)
         reach = _reach(box, prompts)
@@ -222,7 +223,7 @@ class TinyModel:
         """Look at a window around ``box``; one mask."""
         zooms = [Zoom.around(box, prompts)]
         (found,) = self._look(known, zooms, prompts, previous, frame_side=FRAME_SIDE, masks=1)
-        logits = tiny_prompts.keep_within_lasso(found.pasted(known.geometry), prompts)
+        logits = keep_within_lasso(found.pasted(known.geometry), prompts)
         return Prediction(logits, np.array([found.score], np.float32), known.geometry)
 
     def _look(
@@ -271,13 +272,13 @@ def _giving_way(answer: Prediction, prompts: Prompts, *, reach: float) -> Predic
     changed = tiny_prompts.given_way(mask, prompts, reach=reach)
     if changed is mask:
         return answer
-    within = tiny_prompts.keep_within_lasso(changed[None, ..., None], prompts)
+    within = keep_within_lasso(changed[None, ..., None], prompts)
     return replace(answer, logits=np.concatenate([within, answer.logits[1:]]))
 
 
 def _points_beyond(previous: Prediction, prompts: Prompts, box: NDArray[np.float64]) -> bool:
     """Whether a click tells of an object far beyond an earlier prediction, which no box or outline bounds."""
-    if tiny_prompts.extent(prompts) is not None:
+    if extent(prompts) is not None:
         return False
     mask = previous.logits[0, ..., 0]
     missed = [point for point in tiny_prompts.marks_against(mask, prompts) if point.positive]

@@ -16,17 +16,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import PromptError
 from samaritan.core.model import Prediction
-from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
+from samaritan.core.prompts import Lasso, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
+from samaritan.models.prompt_areas import extent, negative_strokes, require_start, start_logits
 from samaritan.models.tiny.prompt_maps import Scribbles, render
-from samaritan.models.tiny.zoom import bounds, inside
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_SURE = 8.0  # logit that a mask drawn by a person stands for
 _SAID = 4.0  # logit that a mark which was not heeded gets at its place
 _SPREAD = 0.75  # standard deviation of that change, over the distance to where the mask is right
 _APART = 0.3  # and at most so much of the distance to a mark that says the contrary
@@ -46,7 +44,7 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     strokes = _strokes(prompts, letterbox)
     points = prompts.points
     box = extent(prompts)
-    logits = _start(prompts, previous)
+    logits = start_logits(prompts, previous)
     return render(
         letterbox.frame[::-1],
         points=letterbox.to_frame([p.index[:2] for p in points]).astype(np.float32) if points else None,
@@ -57,82 +55,13 @@ def maps(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox) ->
     )
 
 
-def require_start(prompts: Prompts, previous: Prediction | None) -> None:
-    """Refuse prompts that do not say where the object is, unless an earlier prediction does.
-
-    Raises
-    ------
-    PromptError
-        If all prompts are negative and there is no ``previous``.
-    """
-    if previous is None and not any(getattr(item, "positive", True) for item in prompts.items):
-        raise PromptError(
-            got="negative prompts only",
-            wanted="something on the object: a positive point, a scribble, a box, a lasso or a mask",
-            fix="Add one, or refine an earlier prediction",
-        )
-
-
-def keep_within_lasso(logits: Floats, prompts: Prompts) -> Floats:
-    """Return ``logits`` (m, i, j, 1) with nothing outside the positive lassos, unless a positive mark lies there."""
-    plane = logits.shape[1:3]
-    areas = [inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
-    if not areas:
-        return logits
-    allowed = np.logical_or.reduce(areas)
-    if any(not allowed[voxels[:, 0], voxels[:, 1]].all() for voxels in positive_marks(prompts)):
-        return logits
-    return np.where(allowed[..., None], logits, np.minimum(logits, np.float32(-_SURE)))
-
-
-def _start(prompts: Prompts, previous: Prediction | None) -> Floats | None:
-    """Return the logits (1, i, j, 1) to start from: what the model last said, and what a person drew since."""
-    drawn = _drawn_areas(prompts, previous)
-    if not drawn:
-        return None if previous is None else previous.logits[:1]
-    area = np.logical_or.reduce(drawn)[None, :, :, None]
-    return np.where(area, np.float32(_SURE), np.float32(-_SURE) if previous is None else previous.logits[:1])
-
-
-def _drawn_areas(prompts: Prompts, previous: Prediction | None) -> list[Bools]:
-    """Return the areas (i, j) of masks and positive lassos; after an earlier prediction, of those it did not heed.
-
-    Those are less than half in it, without a negative mark that says why.
-    """
-    plane = prompts.geometry.shape[:2]
-    areas = [mask.mask[..., 0] for mask in prompts.of(MaskPrompt)]
-    areas += [inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
-    if previous is None:
-        return areas
-    found = previous.logits[0, ..., 0] > 0
-    refused = np.zeros(plane, np.bool_)
-    refused[tuple(np.concatenate([np.zeros((0, 2), np.int64), *_negative_marks(prompts)]).T)] = True
-    return [
-        area
-        for area in areas
-        if 2 * np.count_nonzero(area & found) < np.count_nonzero(area) and not (area & refused).any()
-    ]
-
-
-def _negative_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
-    """Return the pixels (n, 2) of every negative point, scribble and lasso."""
-    points = [np.array([point.voxel[:2]], np.int64) for point in prompts.points if not point.positive]
-    return points + _negative_strokes(prompts, prompts.geometry.shape[:2])
-
-
 def _strokes(prompts: Prompts, letterbox: Letterbox) -> Scribbles:
     """Return scribbles, and areas of negative lassos, on the frame."""
     positive = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if scribble.positive]
-    negative = _negative_strokes(prompts, letterbox.plane)
+    negative = negative_strokes(prompts, letterbox.plane)
     return Scribbles(
         *(letterbox.voxels_to_frame(np.concatenate(voxels)) if voxels else None for voxels in (positive, negative))
     )
-
-
-def _negative_strokes(prompts: Prompts, plane: tuple[int, int]) -> list[NDArray[np.int64]]:
-    """Return the pixels (n, 2) of every negative scribble and lasso."""
-    drawn = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if not scribble.positive]
-    return drawn + [np.argwhere(inside(lasso, plane)) for lasso in prompts.of(Lasso) if not lasso.positive]
 
 
 def without_negative_strokes(prompts: Prompts) -> Prompts:
@@ -146,7 +75,7 @@ def without_negative_strokes(prompts: Prompts) -> Prompts:
 def heeds_strokes(logits: Floats, prompts: Prompts) -> bool:
     """Whether a mask, given as logits (i, j), lies beside all negative scribbles and lassos."""
     mask = logits > 0
-    return not any(mask[tuple(voxels.T)].any() for voxels in _negative_strokes(prompts, mask.shape))
+    return not any(mask[tuple(voxels.T)].any() for voxels in negative_strokes(prompts, mask.shape))
 
 
 def marks_against(logits: Floats, prompts: Prompts) -> list[Point]:
@@ -203,32 +132,3 @@ def _around(point: Point, shape: tuple[int, ...], *, reach: float) -> tuple[tupl
     near = tuple(slice(max(0, p - far), min(n, p + far + 1)) for p, n in zip(point.voxel, shape, strict=False))
     i, j = np.ogrid[near]
     return near, np.asarray((i - point.voxel[0]) ** 2 + (j - point.voxel[1]) ** 2, np.float32)
-
-
-def extent(prompts: Prompts, previous: Prediction | None = None) -> NDArray[np.float64] | None:
-    """Return ((i0, j0), (i1, j1)), half-open, around what tells how far the object reaches, or None if nothing does.
-
-    That is: all boxes and positive lassos; without any, the previous prediction, masks drawn since and all positive
-    marks; for a mask without any positive mark, the mask.
-    """
-    corners = [(np.array(box.start[:2]), np.array(box.stop[:2])) for box in prompts.of(Box)]
-    areas = [inside(lasso, prompts.geometry.shape[:2]) for lasso in prompts.of(Lasso) if lasso.positive]
-    marks = positive_marks(prompts)
-    if not corners and not areas:
-        if previous is not None or not marks:
-            areas = _drawn_areas(prompts, previous)
-        if previous is not None:
-            areas.append(previous.logits[0, ..., 0] > 0)
-        if any(area.any() for area in areas):
-            corners = [(voxels[:, :2].min(axis=0), voxels[:, :2].max(axis=0) + 1) for voxels in marks]
-    corners += [(span[0], span[1]) for span in map(bounds, areas) if span is not None]
-    if not corners:
-        return None
-    starts, stops = np.array(corners, np.float64).transpose(1, 0, 2)
-    return np.stack([starts.min(axis=0), stops.max(axis=0)])
-
-
-def positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
-    """Return the voxels (n, 3) of every positive point and scribble."""
-    marks = [np.array([point.voxel], np.int64) for point in prompts.points if point.positive]
-    return marks + [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, extremes
 from samaritan.models.letterbox import Letterbox
+from samaritan.models.prompt_areas import bounds, inside
 
 Floats = NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -166,22 +167,6 @@ def stretched(image: Floats, *, valid: NDArray[np.bool_] | None = None) -> Float
     middle, span = (low + high) / 2, max(float(high - low), _LEAST_SPAN)
     scaled = (image - np.float32(middle)) * np.float32(255.0 / span) + np.float32(127.5)
     return np.clip(scaled, 0.0, 255.0, out=np.asarray(scaled, np.float32))
-
-
-def bounds(area: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-    """Return ((i0, j0), (i1, j1)), half-open, around what is set in ``area`` (i, j), or None if nothing is."""
-    along = [np.flatnonzero(area.any(axis=axis)) for axis in (1, 0)]
-    return np.array([[hits[0] for hits in along], [hits[-1] + 1 for hits in along]]) if along[0].size else None
-
-
-def inside(lasso: Lasso, plane: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels (i, j) within the outline; if it is too thin to hold a pixel's centre, those at its corners."""
-    from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
-
-    area = np.asarray(polygon2mask(plane, lasso.vertices[:, :2]), np.bool_)
-    if not area.any():
-        area[tuple(np.floor(lasso.vertices[:, :2] + 0.5).astype(np.int64).T)] = True
-    return area
 
 
 def _corners(prompts: Prompts) -> Iterator[NDArray[np.float64]]:

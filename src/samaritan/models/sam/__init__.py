@@ -1,0 +1,79 @@
+"""Segment Anything (Kirillov et al. 2023) with ViT-B, -L and -H encoders; MedSAM (Ma et al. 2024) is a ViT-B."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+from torch import Tensor, nn
+from transformers import SamConfig, SamModel, SamVisionConfig
+
+from samaritan.core.model import Model, ModelCard
+from samaritan.models.family import Family
+from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar.torch_network import TorchNetwork
+from samaritan.models.sam.decoder import SamDecoder
+from samaritan.models.sam.keys import to_transformers
+
+# Width, depth and heads of the encoder; one block in each quarter looks at the whole picture, the others at windows.
+_SIZES = {"sam-vit-b": (768, 12, 12), "sam-vit-l": (1024, 24, 16), "sam-vit-h": (1280, 32, 16)}
+_PATCH = 16  # pixels of the frame that a cell of the embedding stands for
+
+
+class SamEncoder(nn.Module):
+    """The vision encoder as a plain module: (n, 3, side, side) to (n, 256, side / 16, side / 16)."""
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__()
+        self.vision_encoder = model.vision_encoder
+
+    def forward(self, picture: Tensor) -> tuple[Tensor]:
+        """Return the embedding."""
+        return (self.vision_encoder(picture).last_hidden_state,)
+
+
+def build(width: int, depth: int, heads: int, *, side: int = 1024) -> SamModel:
+    """Return transformers' model of Segment Anything with an encoder of this size, for pictures of ``side`` pixels."""
+    quarter = depth // 4
+    vision = SamVisionConfig(
+        hidden_size=width,
+        mlp_dim=4 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        global_attn_indexes=[quarter * n - 1 for n in (1, 2, 3, 4)],
+        image_size=side,
+    )
+    cells = side // _PATCH
+    prompt = {"image_size": side, "image_embedding_size": cells}
+    # The original's decoder adds 1e-5 in its norms; transformers says 1e-6, which changes logits by some 1e-4.
+    decoder = {"layer_norm_eps": 1e-5}
+    return SamModel(
+        SamConfig(vision_config=vision.to_dict(), prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    )
+
+
+def network(module: nn.Module, device: str) -> TorchNetwork:
+    """Return the network of a ``SamModel`` on a device."""
+    model = cast("SamModel", module)
+    channels, cells = model.prompt_encoder.hidden_size, model.prompt_encoder.image_embedding_size[0]
+    return TorchNetwork(
+        SamEncoder(model),
+        SamDecoder(model),
+        shapes={"embedding": (1, channels, cells, cells)},
+        mask_side=4 * cells,
+        device=device,
+    )
+
+
+def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
+    return PlanarModel(card, network(module, device), frame or _FRAME)
+
+
+_FRAME = FrameSpec(1024)
+FAMILY = Family(
+    title="Segment Anything with a ViT encoder",
+    variants={name: partial(build, *size) for name, size in _SIZES.items()},
+    rename=to_transformers,
+    model=_model,
+    frame=_FRAME,
+)

@@ -1,0 +1,112 @@
+"""Segment Anything's prompt encoder and mask decoder as one module, from transformers' parts.
+
+transformers' own forward passes take points and boxes apart and give one mask or three. Here everything is a token with
+a label and all masks come out, so that one graph serves every prompt, in PyTorch and exported.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import SamModel
+
+from samaritan.models.planar.network import PAD
+
+Masks = tuple[Tensor, Tensor]
+
+
+class PromptTokens(nn.Module):
+    """Coordinates and labels to tokens, (p, n, 2) and (p, n) to (p, n, channels).
+
+    Source: Kirillov et al. 2023 (Segment Anything), with random Fourier features (Tancik et al. 2020) for places.
+
+    Parameters
+    ----------
+    fourier
+        (2, channels / 2), the frequencies.
+    kinds
+        (4, channels): what is added for a point beside, a point on the object, and a box's two corners.
+    nothing
+        (1, channels): the token that says nothing.
+    side
+        Of the frame.
+    """
+
+    def __init__(self, fourier: Tensor, kinds: Tensor, nothing: Tensor, *, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.register_buffer("fourier", fourier)
+        self.register_buffer("kinds", kinds)
+        self.register_buffer("nothing", nothing)
+
+    def place(self, coords: Tensor) -> Tensor:
+        """Return the features (..., channels) of places (..., 2) in the frame."""
+        angles = 2 * math.pi * ((2 * coords / self.side - 1) @ cast("Tensor", self.fourier))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def places(self, cells: int) -> Tensor:
+        """Return the features of the centres of ``cells`` x ``cells`` squares, (1, channels, cells, cells)."""
+        centres = (torch.arange(cells, device=cast("Tensor", self.fourier).device) + 0.5) * (self.side / cells)
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        return self.place(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None]
+
+    def forward(self, coords: Tensor, labels: Tensor) -> Tensor:
+        """Return the tokens."""
+        kinds, nothing = cast("Tensor", self.kinds), cast("Tensor", self.nothing)
+        known = self.place(coords) + kinds[labels.clamp(min=0)]
+        return torch.where((labels == PAD)[..., None], nothing, known)
+
+
+class SamDecoder(nn.Module):
+    """From an image's features and the tokens of prompts to masks; see ``TorchNetwork`` for the shapes.
+
+    Parameters
+    ----------
+    model
+        transformers' ``SamModel``, or one of its shape.
+    """
+
+    def __init__(self, model: SamModel) -> None:
+        super().__init__()
+        prompt, self.mask_decoder = model.prompt_encoder, model.mask_decoder
+        self.tokens = tokens = PromptTokens(
+            model.shared_image_embedding.positional_embedding.detach(),
+            torch.cat([embedding.weight.detach() for embedding in prompt.point_embed]),
+            prompt.not_a_point_embed.weight.detach(),
+            side=prompt.input_image_size,
+        )
+        self.mask_embed = prompt.mask_embed
+        self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().reshape(1, -1, 1, 1))
+        cells = prompt.image_embedding_size[0]
+        self.register_buffer("places", tokens.places(cells))
+
+    def forward(self, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Masks:
+        """Return logits (p, 4, rows, columns) and predicted IoU (p, 4)."""
+        decoder = self.mask_decoder
+        given = has_mask.reshape(-1, 1, 1, 1)
+        dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
+        asked = self.tokens(coords, labels)
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        own = own[None].expand(asked.shape[0], -1, -1)
+        tokens, cells = decoder.transformer(
+            point_embeddings=torch.cat([own, asked], dim=1)[:, None],
+            image_embeddings=embedding + dense,
+            image_positional_embeddings=cast("Tensor", self.places).expand(asked.shape[0], -1, -1, -1),
+            attention_similarity=None,
+        )
+        tokens = tokens[:, 0]
+        upscaled = self.upscale(cells.transpose(-1, -2).reshape(dense.shape))
+        heads = enumerate(decoder.output_hypernetworks_mlps)
+        hyper = torch.stack([head(tokens[:, 1 + number]) for number, head in heads], dim=1)
+        logits = torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
+        return logits, decoder.iou_prediction_head(tokens[:, 0])
+
+    def upscale(self, cells: Tensor) -> Tensor:
+        """Return the features (p, c, h, w) at four times their resolution."""
+        decoder = self.mask_decoder
+        coarse = functional.gelu(decoder.upscale_layer_norm(decoder.upscale_conv1(cells)))
+        return functional.gelu(decoder.upscale_conv2(coarse))
