@@ -52,7 +52,8 @@ $(VENV)/.installed-demo: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt requirements-parity.txt
 	@echo "Installing Samaritan and its tools into $(VENV): the first time, this takes some minutes"
 	$(PIP) --editable '.[dev]'
+	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --requirement requirements-parity.txt
 	@touch $@ $(VENV)/.installed-demo

@@ -2,7 +2,8 @@
 
 A card file has the fields of ``ModelCard`` (``prompts`` and ``training_data`` as lists), a table ``[scores]`` of
 figures by name, and a table ``[files]`` of SHA-256 by file name. The card's own ``sha256`` is that of this table, so it
-identifies the model however many files it has.
+identifies the model however many files it has. Cards of published checkpoints have a table ``[checkpoint]`` besides;
+see ``samaritan.models.published``.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ def read_card(path: Path) -> ModelCard:
     WeightsError
         If the file is missing, is no TOML, or lacks or adds a field.
     """
-    fields = _load(path)
+    fields = load_card(path)
+    fields.pop("checkpoint", None)
     fields["sha256"] = _fingerprint(fields.pop("files", {}))
     fields["prompts"] = frozenset(fields.get("prompts", ()))
-    for name in ("native_shape", "intensity_range", "training_data"):
+    for name in ("native_shape", "intensity_range", "training_data", "ct_window"):
         if name in fields:
             fields[name] = tuple(fields[name])
     try:
@@ -49,7 +51,7 @@ def read_weights(card: Path, weights: Path) -> bytes:
     ChecksumError
         If its SHA-256 is not the one on the card.
     """
-    listed, name = _load(card).get("files", {}), weights.name
+    listed, name = load_card(card).get("files", {}), weights.name
     if name not in listed:
         raise WeightsError(got=f"no weights file '{name}' on card {card.name}", wanted=f"one of: {sorted(listed)}")
     try:
@@ -70,7 +72,14 @@ def read_weights(card: Path, weights: Path) -> bytes:
     return content
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_card(path: Path) -> dict[str, Any]:
+    """Return what a card file holds.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing or no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

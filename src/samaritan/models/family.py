@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from samaritan.core.errors import CheckpointMismatchError, MissingExtraError
+from samaritan.core.errors import CheckpointMismatchError, MissingExtraError, UnknownNameError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
 from samaritan.models.checkpoint import Checkpoint
@@ -52,6 +52,20 @@ class Family:
 
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")
 FAMILIES.register("sam", "samaritan.models.sam:FAMILY")
+
+
+def family_of(variant: str) -> str:
+    """Return the name of the family that has a variant of this name.
+
+    Raises
+    ------
+    UnknownNameError
+        If none has.
+    """
+    known = {name: family for family in FAMILIES for name in _family(family).variants}
+    if variant not in known:
+        raise UnknownNameError.of(variant, kind="variant of a model", known=known)
+    return known[variant]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
@@ -25,15 +26,21 @@ class ModelEntry:
 
 MODELS: Registry[ModelEntry] = Registry("model", "samaritan.models")
 MODELS.register("tiny", "samaritan.models.tiny:ENTRY")
+MODELS.register("sam-vit-b", "samaritan.models.published:SAM_VIT_B")
+MODELS.register("sam-vit-l", "samaritan.models.published:SAM_VIT_L")
+MODELS.register("sam-vit-h", "samaritan.models.published:SAM_VIT_H")
+MODELS.register("medsam", "samaritan.models.published:MEDSAM")
 
 
-def load_model(name: str | None = None, *, device: str = "auto") -> Model:
+def load_model(name: str | None = None, *, weights: Path | None = None, device: str = "auto") -> Model:
     """Return a model that is ready to ``embed``.
 
     Parameters
     ----------
     name
-        A name in ``MODELS``; None for the default one.
+        A name in ``MODELS``, or the path of a checkpoint, which is recognised by its tensors; None for the default one.
+    weights
+        A checkpoint to be used in place of the published one of ``name``, prepared for and carded as that.
     device
         "auto" (the fastest that is there), "cpu", "cuda" or "mps".
 
@@ -44,11 +51,25 @@ def load_model(name: str | None = None, *, device: str = "auto") -> Model:
     MissingExtraError
         If the runtime for the device is not installed.
     WeightsError
-        If the weights are missing, or are not those of the card (``ChecksumError``).
+        If the weights are missing, are not those of the card (``ChecksumError``), or are no checkpoint of a known
+        family (``CheckpointMismatchError``).
     """
-    entry = MODELS.get(name or DEFAULT_MODEL)
     require_device(device)
+    if name not in MODELS and _is_path(name):
+        from samaritan.models.published import load_file  # noqa: PLC0415 - it knows this module
+
+        return load_file(Path(str(name)), device=device)
+    entry = MODELS.get(name or DEFAULT_MODEL)
+    if weights is not None:
+        from samaritan.models.published import load_published  # noqa: PLC0415 - as above
+
+        return load_published(str(name), weights=weights, device=device)
     return entry.load(device)
+
+
+def _is_path(name: str | None) -> bool:
+    """Whether what was given for a model's name is meant as a file: it exists, or has a folder or an ending in it."""
+    return name is not None and (Path(name).name != name or Path(name).exists() or bool(Path(name).suffix))
 
 
 def model_card(name: str | None = None) -> ModelCard:
