@@ -75,7 +75,7 @@ class SamDecoder(nn.Module):
         prompt, self.mask_decoder = model.prompt_encoder, model.mask_decoder
         self.tokens = tokens = PromptTokens(
             cast("Tensor", model.shared_image_embedding.positional_embedding).detach(),
-            torch.cat([embedding.weight.detach() for embedding in prompt.point_embed]),
+            torch.cat([cast("nn.Embedding", embedding).weight.detach() for embedding in prompt.point_embed]),
             prompt.not_a_point_embed.weight.detach(),
             side=prompt.input_image_size,
         )
