@@ -32,8 +32,8 @@ class Family:
     title
         One line for people.
     variants
-        How to make the module of each size, by the name of the model whose card stands for it. Called with PyTorch's
-        meta device: no memory is taken, no weight drawn.
+        How to make the module of each size, by the name of the model whose card stands for it. On PyTorch's meta device
+        its ``state_dict`` tells names and shapes.
     rename
         Returns a file's tensors by the module's names, whichever of the family's file forms it has. It may drop what
         the module does not use. It is given shapes as well as tensors.
@@ -51,6 +51,7 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")
+FAMILIES.register("mobile-sam", "samaritan.models.mobile_sam:FAMILY")
 FAMILIES.register("sam", "samaritan.models.sam:FAMILY")
 
 
@@ -141,13 +142,13 @@ def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
     CheckpointMismatchError
         If the checkpoint is not that: it says what differs, and what it looks like.
     """
-    import torch  # noqa: PLC0415 - the base install has none
+    from samaritan.models.undrawn import Undrawn  # noqa: PLC0415 - the base install has no torch
 
     found = _renamed(family, checkpoint.shapes)
     difference = Difference.between(found, _shapes_of(family, variant))
     if not difference.none:
         raise mismatch(checkpoint, variant, difference)
-    with torch.device("meta"):
+    with Undrawn():
         module = _family(family).variants[variant]()
     tensors = _family(family).rename(checkpoint.tensors)
     # Copies: a file that is read through its map would otherwise be needed for as long as the model lives.

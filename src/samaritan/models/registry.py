@@ -30,6 +30,8 @@ MODELS.register("sam-vit-b", "samaritan.models.published:SAM_VIT_B")
 MODELS.register("sam-vit-l", "samaritan.models.published:SAM_VIT_L")
 MODELS.register("sam-vit-h", "samaritan.models.published:SAM_VIT_H")
 MODELS.register("medsam", "samaritan.models.published:MEDSAM")
+MODELS.register("mobile-sam", "samaritan.models.published:MOBILE_SAM")
+MODELS.register("lite-medsam", "samaritan.models.published:LITE_MEDSAM")
 
 
 def load_model(name: str | None = None, *, weights: Path | None = None, device: str = "auto") -> Model:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samaritan.core.errors import ImageError
+
+T = TypeVar("T")
 
 EMBEDDING_CHANNELS = 256
 _WIDTHS = (64, 128, 160, 320)  # channels of the stages
@@ -96,7 +99,7 @@ class TinyViT(nn.Module):
         return embedding
 
 
-def encoder_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def encoder_state(tensors: Mapping[str, T]) -> dict[str, T]:
     """Return what ``TinyViT`` loads strictly, of the tensors that a checkpoint has below ``image_encoder.``.
 
     Left out are the classifier (``norm_head``, ``head``), which MobileSAM's file has although nothing calls it, and the

@@ -43,7 +43,11 @@ def build(width: int, depth: int, heads: int, *, side: int = 1024) -> SamModel:
         global_attn_indexes=[quarter * n - 1 for n in (1, 2, 3, 4)],
         image_size=side,
     )
-    cells = side // _PATCH
+    return assemble(vision, side=side, cells=side // _PATCH)
+
+
+def assemble(vision: SamVisionConfig, *, side: int, cells: int) -> SamModel:
+    """Return transformers' model with this encoder, for pictures of ``side`` pixels and embeddings of ``cells``."""
     prompt = {"image_size": side, "image_embedding_size": cells}
     # The original's decoder adds 1e-5 in its norms; transformers says 1e-6, which changes logits by some 1e-4.
     decoder = {"layer_norm_eps": 1e-5}

@@ -44,7 +44,7 @@ _RENAMED = tuple(
 
 def is_original(names: Mapping[str, object]) -> bool:
     """Whether the names are those of Segment Anything's own repository, not transformers'."""
-    return any(name.startswith("image_encoder.") for name in names)
+    return any(name.startswith(("image_encoder.", "prompt_encoder.pe_layer.")) for name in names)
 
 
 def to_transformers(tensors: Mapping[str, T]) -> dict[str, T]:
