@@ -1,0 +1,1 @@
+"""How the weights that ship are made. No part of the package."""
