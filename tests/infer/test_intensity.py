@@ -13,10 +13,11 @@ from samaritan.core.model import ModelCard
 from samaritan.infer.intensity import WINDOWS, IntensityMap, parse_window
 
 
-def card(channels=3, intensity_range=(0.0, 255.0)):
+def card(channels=3, intensity_range=(0.0, 255.0), ct_window=None):
     return ModelCard(
         name="x", family="x", title="x", licence="MIT", commercial_use=True, native_shape=(8, 8), dims=2,
         prompts=frozenset({"point"}), sha256="0" * 64, channels=channels, intensity_range=intensity_range,
+        ct_window=ct_window,
     )  # fmt: skip
 
 
@@ -66,6 +67,14 @@ def test_values_that_only_hounsfield_units_have_are_windowed_too():
     np.testing.assert_allclose(prepared(image(np.array(values, np.int16)))[0], [0, 0, 127.5, 255])
     # a modality that is known is believed
     assert IntensityMap.of(image(np.array(values, np.int16), "MR"), card()).low > -160 - 1
+
+
+def test_ct_is_shown_in_the_window_that_the_model_was_trained_on():
+    values = np.array([-1000, 0, 1000], np.int16)
+    np.testing.assert_allclose(prepared(image(values, "CT"), ct_window=(0.0, 2000.0))[0], [0, 127.5, 255])
+    np.testing.assert_allclose(prepared(image(values, "CT"), "40,400", ct_window=(0.0, 2000.0))[0, 2], 255)
+    other = prepared(image(np.array([0, 1, 1000], np.int16), "MR"), ct_window=(0.0, 2000.0))
+    assert other[0, 2] == 255
 
 
 def test_a_window_goes_before_everything():

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, info, models, segment, synthesize
+from samaritan.cli import cache, convert, demo, export, info, models, segment, synthesize
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -40,6 +40,7 @@ def program() -> Callable[..., Any]:
     app.command()(guarded(info.info))
     app.command()(guarded(convert.convert))
     app.command()(guarded(models.models))
+    app.command()(guarded(export.export))
     app.command()(guarded(cache.cache))
     app.command()(guarded(synthesize.synthesize))
     app.command()(guarded(demo.demo))

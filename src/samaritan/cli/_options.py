@@ -15,3 +15,4 @@ Select = Annotated[
 ]
 Encoding = Annotated[str | None, typer.Option("--type", metavar="BINARY|LABELMAP", help="Kind of DICOM SEG to write.")]
 Volume = Annotated[bool, typer.Option("--volume", help="The pages of a TIFF are the slices of one volume.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the model runs.")]

@@ -3,8 +3,9 @@
 Which range of values is kept, the first that applies:
 
 1. the window that the caller names or gives in numbers (``"file"``: the one that the image carries);
-2. CT: soft tissue. So too an image of unknown modality whose values are signed and reach -500: only Hounsfield units
-   do that, and NIfTI files do not say their modality;
+2. CT: the window that the model was trained on, if its card names one; else soft tissue. So too an image of unknown
+   modality whose values are signed and reach -500: only Hounsfield units do that, and NIfTI files do not say their
+   modality;
 3. 8-bit values: all of 0 to 255, as they are;
 4. anything else (MR, PET, 16-bit pictures): percentiles 0.5 to 99.5 of the voxels above the background, the way that
    MedSAM prepares MR (Ma et al. 2024, doi:10.1038/s41467-024-44824-z). The background is the lowest value.
@@ -125,7 +126,7 @@ class IntensityMap:
                 wanted="some contrast",
                 fix="Check the file: there is nothing to segment",
             )
-        low, high = _value_range(image, used, window, lowest, highest)
+        low, high = _value_range(image, used, window, card.ct_window)
         if highest <= low or lowest >= high:
             raise ImageError(
                 got=f"a window from {low:g} to {high:g} on values from {lowest:g} to {highest:g}: nothing to see",
@@ -159,9 +160,10 @@ class IntensityMap:
 
 
 def _value_range(
-    image: Image, used: NDArray[Any], window: Window | str | None, lowest: float, highest: float
+    image: Image, used: NDArray[Any], window: Window | str | None, ct_window: Window | None
 ) -> tuple[float, float]:
-    chosen = _window(image, window, lowest)
+    lowest, highest = float(used.min()), float(used.max())
+    chosen = _window(image, window, lowest, ct_window)
     if chosen is not None:
         centre, width = chosen
         return centre - width / 2, centre + width / 2
@@ -173,7 +175,7 @@ def _value_range(
     return (float(low), float(high)) if low < high else (lowest, highest)
 
 
-def _window(image: Image, window: Window | str | None, lowest: float) -> Window | None:
+def _window(image: Image, window: Window | str | None, lowest: float, ct_window: Window | None) -> Window | None:
     """Return the window to apply, or None where values should be scaled by percentile."""
     if window == FROM_FILE:
         if image.window is None:
@@ -186,7 +188,7 @@ def _window(image: Image, window: Window | str | None, lowest: float) -> Window 
     if window is not None:
         return parse_window(window) if isinstance(window, str) else _checked(window)
     hounsfield = image.modality == "CT" or (not image.modality and lowest <= _HU_BELOW)
-    return WINDOWS[DEFAULT_CT_WINDOW] if hounsfield else None
+    return (ct_window or WINDOWS[DEFAULT_CT_WINDOW]) if hounsfield else None
 
 
 def _sample(array: NDArray[Any]) -> NDArray[Any]:

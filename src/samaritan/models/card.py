@@ -2,8 +2,8 @@
 
 A card file has the fields of ``ModelCard`` (``prompts`` and ``training_data`` as lists), a table ``[scores]`` of
 figures by name, and a table ``[files]`` of SHA-256 by file name. The card's own ``sha256`` is that of this table, so it
-identifies the model however many files it has. Cards of published checkpoints have a table ``[checkpoint]`` besides;
-see ``samaritan.models.published``.
+identifies the model however many files it has. Cards of published checkpoints have a table ``[checkpoint]`` besides,
+those of bundles ``[bundle]``; see ``published`` and ``bundle``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def read_card(path: Path) -> ModelCard:
         If the file is missing, is no TOML, or lacks or adds a field.
     """
     fields = load_card(path)
-    fields.pop("checkpoint", None)
+    for table in ("checkpoint", "bundle"):
+        fields.pop(table, None)
     fields["sha256"] = _fingerprint(fields.pop("files", {}))
     fields["prompts"] = frozenset(fields.get("prompts", ()))
     for name in ("native_shape", "intensity_range", "training_data", "ct_window"):

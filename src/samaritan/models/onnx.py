@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from samaritan.core.errors import MissingExtraError
+from samaritan.core.errors import MissingExtraError, WeightsError
 from samaritan.models.card import read_weights
 from samaritan.models.device import require_device
 
@@ -87,8 +87,32 @@ class OnnxGraph:
         with self._lock:
             if self._session is None:
                 content = read_weights(self._card, self._weights)
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = self._threads
-                options.log_severity_level = _ERRORS_ONLY
-                self._session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+                self._session = _session(content, self._providers, self._threads)
             return self._session
+
+
+def open_session(path: Path, *, device: str, threads: int) -> Any:  # noqa: ANN401 - as above
+    """Return ONNX Runtime's session of a graph that is read from its file, and from those beside it that it names.
+
+    Raises
+    ------
+    WeightsError
+        If it is no graph that this ONNX Runtime takes.
+    MissingExtraError
+        If ONNX Runtime lacks the device.
+    """
+    providers = onnx_providers(device)
+    try:
+        return _session(str(path), providers, threads)
+    except Exception as error:  # its errors have no class in common
+        raise WeightsError(
+            got=f"ONNX Runtime {onnxruntime.__version__} refuses {path.name}: {str(error).splitlines()[0]}",
+            fix="Export or copy it again, or install a newer onnxruntime",
+        ) from error
+
+
+def _session(graph: str | bytes, providers: list[str], threads: int) -> Any:  # noqa: ANN401 - as above
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=providers)

@@ -330,7 +330,8 @@ def check_translation(model: Model) -> None:
     _require(agreed >= _SHIFT_DICE, f"after a shift by {shift} voxels the mask agrees with Dice {agreed:.2f} only")
 
 
-MODEL_CHECKS: tuple[Check, ...] = (
+# What any network does, whatever its weights.
+UNTRAINED_MODEL_CHECKS: tuple[Check, ...] = (
     check_card_is_complete,
     check_is_a_model,
     check_any_size,
@@ -346,6 +347,5 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_pack,
     check_inputs_stay_as_they_are,
     check_threads,
-    check_finds_a_plain_object,
-    check_translation,
 )
+MODEL_CHECKS: tuple[Check, ...] = (*UNTRAINED_MODEL_CHECKS, check_finds_a_plain_object, check_translation)

@@ -46,7 +46,7 @@ class PlanarModel:
     """
 
     def __init__(self, card: ModelCard, network: Network, frame: FrameSpec) -> None:
-        self._card, self._frame = card, frame
+        self._card, self.frame = card, frame
         self.network = network
 
     @property
@@ -63,7 +63,7 @@ class PlanarModel:
             If the image is a volume, or has another number of channels than the card says.
         """
         self.card.require_plane(image)
-        return PlanarEmbedding(self.network.encode(self._frame.picture(image)), image.geometry)
+        return PlanarEmbedding(self.network.encode(self.frame.picture(image)), image.geometry)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return masks for one object; see ``Model.decode``.
@@ -79,7 +79,7 @@ class PlanarModel:
         self.card.require_prompts(prompts)
         known = cast("PlanarEmbedding", embedding)
         shape = known.geometry.shape
-        letterbox = self._frame.letterbox((shape[0], shape[1]))
+        letterbox = self.frame.letterbox((shape[0], shape[1]))
         asked = tokens(prompts, previous, letterbox, mask_side=self.network.mask_side)
         logits, scores = self.network.decode(known.features, asked)
         several = is_ambiguous(prompts, previous) and len(scores) > 1

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from samaritan.core.errors import CorruptFileError
+
 Floats = NDArray[np.float32]
 Features = Mapping[str, Any]  # the encoder's outputs by name: arrays, or tensors on the network's device
 
@@ -69,3 +71,11 @@ class Network(Protocol):
             If these are not the features of this network.
         """
         ...
+
+
+def require_features(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ``CorruptFileError`` unless ``arrays`` are float32 of these ``shapes``."""
+    found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
+    wanted = {name: (tuple(shape), "float32") for name, shape in shapes.items()}
+    if found != wanted:
+        raise CorruptFileError(got=f"an embedding of {found}", wanted=str(wanted))

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samaritan.core.errors import CorruptFileError, ResourceError
+from samaritan.core.errors import ResourceError
 from samaritan.models.device import require_device
-from samaritan.models.planar.network import Features, Floats, Tokens
+from samaritan.models.planar.network import Features, Floats, Tokens, require_features
 
 
 def torch_device(device: str) -> torch.device:
@@ -112,11 +112,3 @@ class TorchNetwork:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.tensor(array, device=self.device)  # a copy: arrays from the cache are not to be written to
-
-
-def require_features(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ``CorruptFileError`` unless ``arrays`` are float32 of these ``shapes``."""
-    found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
-    wanted = {name: (tuple(shape), "float32") for name, shape in shapes.items()}
-    if found != wanted:
-        raise CorruptFileError(got=f"an embedding of {found}", wanted=str(wanted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel, SamVisionConfig
@@ -12,12 +12,13 @@ from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.planar.torch_network import TorchNetwork
+from samaritan.models.sam.attention import RowwiseAttention
 from samaritan.models.sam.decoder import SamDecoder
 from samaritan.models.sam.keys import to_transformers
 
 # Width, depth and heads of the encoder; one block in each quarter looks at the whole picture, the others at windows.
-_SIZES = {"sam-vit-b": (768, 12, 12), "sam-vit-l": (1024, 24, 16), "sam-vit-h": (1280, 32, 16)}
-_PATCH = 16  # pixels of the frame that a cell of the embedding stands for
+SIZES = {"vit-b": (768, 12, 12), "vit-l": (1024, 24, 16), "vit-h": (1280, 32, 16)}
+PATCH = 16  # pixels of the frame that a cell of the embedding stands for
 
 
 class SamEncoder(nn.Module):
@@ -34,16 +35,29 @@ class SamEncoder(nn.Module):
 
 def build(width: int, depth: int, heads: int, *, side: int = 1024) -> SamModel:
     """Return transformers' model of Segment Anything with an encoder of this size, for pictures of ``side`` pixels."""
+    vision = SamVisionConfig(**encoder_settings(width, depth, heads, side=side))
+    model = assemble(vision, side=side, cells=side // PATCH)
+    use_rowwise_attention(model.vision_encoder.layers)
+    return model
+
+
+def encoder_settings(width: int, depth: int, heads: int, *, side: int) -> dict[str, Any]:
+    """Return what transformers' configurations of the encoder call these."""
     quarter = depth // 4
-    vision = SamVisionConfig(
-        hidden_size=width,
-        mlp_dim=4 * width,
-        num_hidden_layers=depth,
-        num_attention_heads=heads,
-        global_attn_indexes=[quarter * n - 1 for n in (1, 2, 3, 4)],
-        image_size=side,
-    )
-    return assemble(vision, side=side, cells=side // _PATCH)
+    return {
+        "hidden_size": width,
+        "mlp_dim": 4 * width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "global_attn_indexes": [quarter * n - 1 for n in (1, 2, 3, 4)],
+        "image_size": side,
+    }
+
+
+def use_rowwise_attention(layers: nn.ModuleList) -> None:
+    """Let transformers' layers of the encoder attend in bounded memory."""
+    for layer in layers:
+        layer.attn = RowwiseAttention(cast("nn.Module", layer.attn))
 
 
 def assemble(vision: SamVisionConfig, *, side: int, cells: int) -> SamModel:
@@ -76,7 +90,7 @@ def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: 
 _FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything with a ViT encoder",
-    variants={name: partial(build, *size) for name, size in _SIZES.items()},
+    variants={f"sam-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
     model=_model,
     frame=_FRAME,

@@ -87,23 +87,33 @@ class SamDecoder(nn.Module):
     def forward(self, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Masks:
         """Return logits (p, 4, rows, columns) and predicted IoU (p, 4)."""
         decoder = self.mask_decoder
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens, upscaled = self.attend(own, embedding, coords, labels, mask, has_mask)
+        return self.masks(tokens, upscaled), decoder.iou_prediction_head(tokens[:, 0])
+
+    def attend(
+        self, own: Tensor, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let the decoder's ``own`` tokens (n, channels), the prompts and the picture attend to each other.
+
+        Returns the tokens (p, n + prompts, channels) and the picture's features (p, c, rows, columns), upscaled.
+        """
         given = has_mask.reshape(-1, 1, 1, 1)
         dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
         asked = self.tokens(coords, labels)
-        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        own = own[None].expand(asked.shape[0], -1, -1)
-        tokens, cells = decoder.transformer(
-            point_embeddings=torch.cat([own, asked], dim=1)[:, None],
+        tokens, cells = self.mask_decoder.transformer(
+            point_embeddings=torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1)[:, None],
             image_embeddings=embedding + dense,
             image_positional_embeddings=cast("Tensor", self.places).expand(asked.shape[0], -1, -1, -1),
             attention_similarity=None,
         )
-        tokens = tokens[:, 0]
-        upscaled = self.upscale(cells.transpose(-1, -2).reshape(dense.shape))
-        heads = enumerate(decoder.output_hypernetworks_mlps)
+        return tokens[:, 0], self.upscale(cells.transpose(-1, -2).reshape(dense.shape))
+
+    def masks(self, tokens: Tensor, upscaled: Tensor) -> Tensor:
+        """Return the logits (p, 4, rows, columns) that what ``attend`` returned stands for."""
+        heads = enumerate(self.mask_decoder.output_hypernetworks_mlps)
         hyper = torch.stack([head(tokens[:, 1 + number]) for number, head in heads], dim=1)
-        logits = torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
-        return logits, decoder.iou_prediction_head(tokens[:, 0])
+        return torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
 
     def upscale(self, cells: Tensor) -> Tensor:
         """Return the features (p, c, h, w) at four times their resolution."""
