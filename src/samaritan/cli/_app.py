@@ -39,7 +39,7 @@ def program() -> Callable[..., Any]:
     app.command(cls=OrderedCommand)(guarded(segment.segment))
     app.command()(guarded(info.info))
     app.command()(guarded(convert.convert))
-    app.command()(guarded(models.models))
+    app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))
     app.command()(guarded(cache.cache))
     app.command()(guarded(synthesize.synthesize))

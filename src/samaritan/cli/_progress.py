@@ -10,20 +10,24 @@ Report = Callable[[str, int, int], None]
 
 
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Report | None]:
-    """Give a function for ``(stage, done, total)`` that draws a bar; None if ``quiet`` or stderr is no terminal."""
+def progress_bar(*, quiet: bool, sizes: bool = False) -> Iterator[Report | None]:
+    """Give a function for ``(stage, done, total)`` that draws a bar; None if ``quiet`` or stderr is no terminal.
+
+    With ``sizes`` the numbers are bytes. A total of 0 is one that nobody knows.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
     tasks: dict[str, TaskID] = {}
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    more = (DownloadColumn(), TransferSpeedColumn()) if sizes else ()
+    with Progress(*Progress.get_default_columns(), *more, console=Console(stderr=True), transient=True) as bar:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bar.add_task(stage, total=total or None)
+            bar.update(tasks[stage], completed=done, total=total or None)
 
         yield report

@@ -40,6 +40,8 @@ class Job:
         Prompt options in the order they were typed; file of more.
     world, axis, slice_index
         How the numbers of prompts are meant; see ``_prompts.Frame``.
+    model, weights
+        Its name or file (None: the default one); a checkpoint in place of its own.
     output, encoding, overlay
         Mask file (None: a name made from the image's) and the way to write it; picture to draw, if any.
     series, select, volume
@@ -53,6 +55,7 @@ class Job:
     axis: Axis | None = None
     slice_index: int | None = None
     model: str | None = None
+    weights: Path | None = None
     window: str | None = None
     device: str = "auto"
     max_memory: int | None = None
@@ -67,7 +70,8 @@ class Job:
     def inputs(self) -> tuple[Path, ...]:
         """Every file that is read."""
         files = [Path(text) for name, text in self.given if name in ("scribble", "mask")]
-        return (self.image, *files, *([self.prompts] if self.prompts else []))
+        model = Path(self.model) if self.model and Path(self.model).is_file() else None
+        return (self.image, *files, *(path for path in (self.prompts, self.weights, model) if path))
 
 
 def run(job: Job, *, progress: Progress | None = None) -> Report:
@@ -84,6 +88,12 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     from samaritan.io import read, write
     from samaritan.models import load_model
 
+    if job.weights is not None and job.model is None:
+        raise UsageError(
+            got=f"--weights {job.weights} without --model",
+            wanted="the model that they are for",
+            fix=f"To have it found out: --model {job.weights}",
+        )
     clock = Stopwatch()
     with clock("read"):
         image = read(job.image, series=job.series, select=job.select, volume=job.volume)
@@ -93,7 +103,7 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     if not objects:
         raise no_prompt(job, image)
     with clock("load_model"):
-        model = load_model(job.model, device=job.device)
+        model = load_model(job.model, weights=job.weights, device=job.device)
     result = segment(
         model,
         image,

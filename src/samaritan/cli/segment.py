@@ -51,7 +51,12 @@ def segment(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="Prompts from a file; see docs/guides/prompts.md.")
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Model; see samaritan models.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Model; see samaritan models. A checkpoint is recognised.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A checkpoint to use in place of the published one of --model.")
+    ] = None,
     window: Annotated[
         str | None, typer.Option(metavar="NAME|C,W", help="Intensity window: a name such as lung, or centre,width.")
     ] = None,
@@ -84,6 +89,7 @@ def segment(
         axis=_axis(axis),
         slice_index=slice_,
         model=model,
+        weights=weights,
         window=window,
         device=device,
         max_memory=size_in_bytes(max_memory) if max_memory else None,

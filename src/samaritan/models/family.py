@@ -53,6 +53,10 @@ class Family:
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")
 FAMILIES.register("mobile-sam", "samaritan.models.mobile_sam:FAMILY")
 FAMILIES.register("sam", "samaritan.models.sam:FAMILY")
+FAMILIES.register("sam-hq", "samaritan.models.sam_hq:FAMILY")
+FAMILIES.register("sam-med2d", "samaritan.models.sam_med2d:FAMILY")
+FAMILIES.register("sam2", "samaritan.models.sam2:FAMILY")
+FAMILIES.register("sam-med3d", "samaritan.models.sam_med3d:FAMILY")
 
 
 def family_of(variant: str) -> str:
@@ -160,12 +164,15 @@ def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
 def mismatch(checkpoint: Checkpoint, wanted: str, difference: Difference) -> CheckpointMismatchError:
     """Return the error that says how a checkpoint differs from a variant, and which one it looks like."""
     nearest = recognise(checkpoint)
+    alike = nearest.difference.likeness
     if nearest.difference.none:
         fix = f"It is a checkpoint of {nearest.variant}: use --model {nearest.variant}"
-    elif nearest.variant != wanted and nearest.difference.likeness > 0:
-        fix = f"It looks most like {nearest.variant} ({nearest.difference.likeness:.0%} of the tensors)"
+    elif not alike:
+        fix = f"It is of no family that is known here: {', '.join(FAMILIES)}"
+    elif nearest.variant != wanted:
+        fix = f"It looks most like {nearest.variant} ({alike:.0%} of the tensors)"
     else:
-        fix = "samaritan models inspect FILE lists what is in it"
+        fix = f"{alike:.0%} of the tensors are alike: it may have been changed, or be of a later version"
     return CheckpointMismatchError(
         got=f"{checkpoint.path.name}: {difference}", wanted=f"the tensors of {wanted}", fix=fix
     )
@@ -175,7 +182,8 @@ def _copied(tensor: object) -> Tensor:
     import torch  # noqa: PLC0415
 
     assert isinstance(tensor, torch.Tensor)  # noqa: S101 - rename was given tensors
-    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    # Detached: what was saved with its gradients' bookkeeping could not be frozen otherwise.
+    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 @cache

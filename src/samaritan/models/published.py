@@ -5,10 +5,13 @@ A card is a TOML file in ``cards``. Beside the fields of ``ModelCard`` it has a 
     [checkpoint]
     file = "sam_vit_b_01ec64.pth"       # its name at its source, and in our folder
     sha256 = "ec2d..."                  # "" where nobody has published it: then the first download settles it
-    bytes = 375042383
+    also = ["892c..."]                  # SHA-256 of other files with the same weights, which are this model as well
+    bytes = 375042383                   # 0 where nobody has published it
     url = "https://..."
     variant = "sam-vit-b"               # of the family: what its tensors must be
     accept = true                       # whether the licence has to be accepted first
+    terms = "https://..."               # where to read it, if not among SPDX's
+    folder = "sam2.1-tiny"              # of the model that it shares its file with; its own if left out
     [checkpoint.frame]                  # where pictures are prepared otherwise than the family's: FrameSpec's fields
     fit = "stretch"
 """
@@ -23,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samaritan.core.errors import ChecksumError, UnknownNameError, WeightsError
+from samaritan.core.errors import ChecksumError, MissingExtraError, UnknownNameError, WeightsError
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.card import load_card, read_card
 from samaritan.models.checkpoint import Checkpoint, read_checkpoint
@@ -46,11 +49,24 @@ class Published:
     variant: str
     accept: bool = False
     frame: FrameSpec | None = None
+    folder: str = ""
+    also: tuple[str, ...] = ()
+    terms: str = ""
 
     @property
     def path(self) -> Path:
         """Where the checkpoint lies once it is here."""
-        return models_root() / self.card.name / self.file
+        return models_root() / (self.folder or self.card.name) / self.file
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the files that are this model, the one at ``url`` first; none where nobody has published any."""
+        return (self.sha256, *self.also) if self.sha256 else self.also
+
+    @property
+    def licence_url(self) -> str:
+        """Where to read the licence."""
+        return self.terms or f"https://spdx.org/licenses/{self.card.licence}.html"
 
 
 def models_root() -> Path:
@@ -88,6 +104,7 @@ def published(name: str) -> Published:
     path = _CARDS / f"{name}.toml"
     fields: dict[str, Any] = load_card(path).get("checkpoint", {})
     frame = FrameSpec(**fields.pop("frame")) if "frame" in fields else None
+    fields["also"] = tuple(fields.get("also", ()))
     try:
         found = Published(read_card(path), **fields, frame=frame)
     except TypeError as error:
@@ -121,43 +138,89 @@ def load_published(name: str, *, weights: Path | None = None, device: str = "aut
             wanted=str(known.path),
             fix=f"samaritan models pull {name}, or put {known.file} there yourself (from {known.url})",
         )
+    _require_device(device)
     checkpoint = read_checkpoint(weights or known.path)
-    if weights is None and known.sha256 and checkpoint.sha256 != known.sha256:
-        raise ChecksumError(
-            got=f"{known.file} with SHA-256 {checkpoint.sha256[:12]}…",
-            wanted=f"{known.sha256[:12]}… as its card says",
-            fix=f"It is another file or damaged; remove {known.path} and type: samaritan models pull {name}",
-        )
-    return _model(checkpoint, known, device)
+    if weights is None:
+        require_right(known, checkpoint.sha256)
+    return _model(checkpoint, known, device, own=weights is not None)
 
 
 def load_file(path: Path, *, device: str = "auto") -> Model:
     """Return the model in a checkpoint file, recognised by its tensors.
 
-    A file whose SHA-256 is on a card is that model; any other gets the card of its architecture.
+    A file whose SHA-256 is on a card is that model, and where models share a file, the one in whose folder it lies; any
+    other gets the card of its architecture.
 
     Raises
     ------
     CheckpointMismatchError
         If it is of no known family: the error says which one it looks like, and which tensors differ.
     """
+    _require_device(device)
     checkpoint = read_checkpoint(path)
-    for name in published_names():
-        if published(name).sha256 == checkpoint.sha256:
-            return _model(checkpoint, published(name), device)
+    for name in published_as(checkpoint.sha256):
+        if not published(name).folder:
+            return _model(checkpoint, published(name), device, own=False)
     found = recognise(checkpoint)
     if not found.difference.none:
         raise mismatch(checkpoint, found.variant, found.difference)
-    return _model(checkpoint, published(found.variant), device)
+    return _model(checkpoint, published(found.variant), device, own=True)
 
 
-def _model(checkpoint: Checkpoint, known: Published, device: str) -> Model:
+def published_as(sha256: str) -> list[str]:
+    """Return the names of the published models that a file with this SHA-256 is."""
+    return [name for name in published_names() if sha256 in published(name).hashes]
+
+
+def require_right(known: Published, sha256: str) -> None:
+    """Raise ``ChecksumError`` unless what lies at the path of a published model has a SHA-256 that is right for it.
+
+    Right is what its card says; where that says nothing, what was recorded when it was fetched, if it was.
+    """
+    told = recorded(known.path)
+    allowed = known.hashes or ((told,) if told else (sha256,))
+    if sha256 not in allowed:
+        raise ChecksumError(
+            got=f"{known.path} with SHA-256 {sha256[:12]}…",
+            wanted=f"{allowed[0][:12]}…, as {'its card says' if known.hashes else 'when it was fetched'}",
+            fix="It is another file or damaged. Move it away, or replace it: "
+            f"samaritan models pull {known.card.name} --force",
+        )
+
+
+def recorded(path: Path) -> str:
+    """Return the SHA-256 that was recorded beside a checkpoint, if one was."""
+    try:
+        return _record_of(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return ""
+
+
+def record(path: Path, sha256: str) -> None:
+    """Write the SHA-256 of a checkpoint beside it, as ``sha256sum`` does."""
+    _record_of(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _require_device(device: str) -> None:
+    """Raise if a device is not there: before gigabytes are read for it."""
+    try:
+        from samaritan.models.planar.torch_network import torch_device  # noqa: PLC0415 - the base install has no torch
+    except ImportError as error:
+        raise MissingExtraError.of(what="a checkpoint", extra="torch") from error
+    torch_device(device)
+
+
+def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) -> Model:
     family = family_of(known.variant)
     module = load_module(checkpoint, family, known.variant)
-    card = known.card
-    if checkpoint.sha256 != known.sha256:  # somebody else's weights: their data and scores are not on this card
-        title = f"{known.card.title}, with weights of your own"
-        card = replace(card, title=title, sha256=checkpoint.sha256, scores={}, training_data=("unknown",))
+    card = replace(known.card, sha256=checkpoint.sha256)
+    if own and checkpoint.sha256 not in known.hashes:  # what their data and scores are, this card does not know
+        title = f"{card.title}, with weights of your own"
+        card = replace(card, title=title, scores={}, training_data=("unknown",))
     record = FAMILIES.get(family)
     return record.model(module, card, known.frame or record.frame, device)
 
@@ -168,3 +231,27 @@ SAM_VIT_H = entry("sam-vit-h")
 MEDSAM = entry("medsam")
 MOBILE_SAM = entry("mobile-sam")
 LITE_MEDSAM = entry("lite-medsam")
+SAM_HQ_VIT_B = entry("sam-hq-vit-b")
+SAM_HQ_VIT_L = entry("sam-hq-vit-l")
+SAM_HQ_VIT_H = entry("sam-hq-vit-h")
+SAM_MED2D = entry("sam-med2d")
+SAM_MED2D_FT = entry("sam-med2d-ft")
+SAM2_TINY = entry("sam2-tiny")
+SAM2_TINY_VOLUME = entry("sam2-tiny-volume")
+SAM2_SMALL = entry("sam2-small")
+SAM2_SMALL_VOLUME = entry("sam2-small-volume")
+SAM2_BASE_PLUS = entry("sam2-base-plus")
+SAM2_BASE_PLUS_VOLUME = entry("sam2-base-plus-volume")
+SAM2_LARGE = entry("sam2-large")
+SAM2_LARGE_VOLUME = entry("sam2-large-volume")
+SAM21_TINY = entry("sam2.1-tiny")
+SAM21_TINY_VOLUME = entry("sam2.1-tiny-volume")
+SAM21_SMALL = entry("sam2.1-small")
+SAM21_SMALL_VOLUME = entry("sam2.1-small-volume")
+SAM21_BASE_PLUS = entry("sam2.1-base-plus")
+SAM21_BASE_PLUS_VOLUME = entry("sam2.1-base-plus-volume")
+SAM21_LARGE = entry("sam2.1-large")
+SAM21_LARGE_VOLUME = entry("sam2.1-large-volume")
+MEDSAM2 = entry("medsam2")
+MEDSAM2_VOLUME = entry("medsam2-volume")
+SAM_MED3D_TURBO = entry("sam-med3d-turbo")

@@ -56,4 +56,4 @@ def _load(device: str) -> Model:  # noqa: ARG001 - the server chooses the device
         raise WeightsError(got=error.got, wanted=error.wanted, fix=error.fix) from error
 
 
-ENTRY = ModelEntry(remote_card, _load)
+ENTRY = ModelEntry(remote_card, _load, place="on a server")

@@ -43,12 +43,16 @@ class FrameSpec:
         value becomes 0 and its highest 1.
     filter
         With which pixels are interpolated, averaged when the plane shrinks.
+    whole
+        Whether values are rounded to whole ones after resizing: yes where pictures were resized as pictures, no where
+        that was done to tensors of floats.
     """
 
     side: int
     fit: Fit = "pad"
     values: Values = "imagenet"
     filter: Filter = "bilinear"
+    whole: bool = True
 
     def letterbox(self, plane: Size) -> Letterbox:
         """Return how a plane of ``plane`` pixels (along i and j) lies in the frame."""
@@ -59,12 +63,12 @@ class FrameSpec:
     def picture(self, image: Image) -> Floats:
         """Return the frame's picture, (1, 3, side, side), of one plane with three channels in [0, 255].
 
-        Values are rounded to whole ones before and after resizing, as in the pictures that these networks learnt from.
+        Values are rounded to whole ones before resizing, and after it if ``whole``, as in the pictures that these
+        networks learnt from.
         """
         plane = np.rint(image.array[..., 0]).astype(np.uint8).T  # (rows, columns, 3)
         content = self.letterbox((plane.shape[1], plane.shape[0])).content
-        resized = Pillow.fromarray(np.ascontiguousarray(plane)).resize(content, _FILTERS[self.filter])
-        pixels = np.asarray(resized, np.float32)
+        pixels = self._resized(plane, content)
         if self.values == "imagenet":
             scaled = (pixels - _MEAN) / _STD
         else:
@@ -73,3 +77,12 @@ class FrameSpec:
         frame = np.zeros((1, 3, self.side, self.side), np.float32)
         frame[0, :, : content[1], : content[0]] = scaled.transpose(2, 0, 1)
         return frame
+
+    def _resized(self, plane: NDArray[np.uint8], content: Size) -> Floats:
+        """Return (rows, columns, 3) at the size of ``content`` (columns, rows)."""
+        resampling = _FILTERS[self.filter]
+        if self.whole:
+            return np.asarray(Pillow.fromarray(np.ascontiguousarray(plane)).resize(content, resampling), np.float32)
+        channels = np.ascontiguousarray(plane.transpose(2, 0, 1), np.float32)
+        resized = [np.asarray(Pillow.fromarray(channel).resize(content, resampling)) for channel in channels]
+        return np.stack(resized, axis=-1)

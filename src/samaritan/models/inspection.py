@@ -1,0 +1,137 @@
+"""``samaritan models inspect``: what is in a checkpoint file, and which model it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from samaritan.core.errors import ReadError, SamaritanError, WeightsError
+from samaritan.models.checkpoint import Checkpoint, form_of, read_checkpoint, sha256_of
+from samaritan.models.family import Recognised, recognise
+from samaritan.models.published import published_as
+
+_ONNX = 0x08  # the tag of a graph's first field, its version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What is known of a file.
+
+    Parameters
+    ----------
+    path, nbytes, sha256
+        Of the file.
+    form
+        "safetensors", "PyTorch (zip)", "PyTorch (before 1.6)", "ONNX", or "unknown".
+    published
+        Names of the published models that it is, by its SHA-256.
+    tensors, parameters, dtypes
+        Numbers: of tensors, of values in all, and of tensors by their type.
+    recognised
+        What its tensors are most like, and how they differ; None if they are like nothing that is known.
+    inputs, outputs
+        Of a graph: shapes by name; a side that may be any has a name or None.
+    trouble
+        Why no more is known: it is damaged, unsafe, or something is not installed.
+    """
+
+    path: Path
+    nbytes: int
+    sha256: str
+    form: str
+    published: tuple[str, ...]
+    tensors: int = 0
+    parameters: int = 0
+    dtypes: Mapping[str, int] = field(default_factory=dict)
+    recognised: Recognised | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    trouble: SamaritanError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON: all names of tensors that differ, where few were told to people."""
+        found = self.recognised
+        return {
+            "path": str(self.path),
+            "bytes": self.nbytes,
+            "sha256": self.sha256,
+            "form": self.form,
+            "published": list(self.published),
+            "tensors": self.tensors,
+            "parameters": self.parameters,
+            "dtypes": dict(self.dtypes),
+            "nearest": found
+            and {
+                "family": found.family,
+                "variant": found.variant,
+                "exact": found.difference.none,
+                "likeness": round(found.difference.likeness, 4),
+                "missing": list(found.difference.missing),
+                "unexpected": list(found.difference.unexpected),
+                "reshaped": list(found.difference.reshaped),
+            },
+            "inputs": dict(self.inputs),
+            "outputs": dict(self.outputs),
+            "error": self.trouble and self.trouble.to_dict(),
+        }
+
+
+def inspect(path: Path) -> Inspection:
+    """Return what is known of a file. That it cannot be read as weights is an answer too: see ``Inspection.trouble``.
+
+    Nothing in it is run.
+
+    Raises
+    ------
+    ReadError
+        If it cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+        known: dict[str, Any] = {"path": path, "nbytes": path.stat().st_size, "sha256": sha256_of(path)}
+    except OSError as error:
+        raise ReadError(
+            got=f"checkpoint {path} cannot be read ({error.strerror})", fix="Check the path and its permissions"
+        ) from error
+    graph = head[:1] == bytes((_ONNX,)) and form_of(head) == "unknown"
+    known["form"] = "ONNX" if graph else form_of(head)
+    known["published"] = tuple(published_as(known["sha256"]))
+    try:
+        more = _of_graph(path) if graph else _of_checkpoint(read_checkpoint(path))
+    except SamaritanError as error:
+        return Inspection(**known, trouble=error)
+    return Inspection(**known, **more)
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    tensors = checkpoint.tensors.values()
+    found = recognise(checkpoint)
+    return {
+        "tensors": len(tensors),
+        "parameters": sum(tensor.numel() for tensor in tensors),
+        "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors).most_common()),
+        "recognised": found if found.difference.likeness else None,
+    }
+
+
+def _of_graph(path: Path) -> dict[str, Any]:
+    import onnxruntime  # noqa: PLC0415 - few files are graphs
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is only looked at
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common
+        raise WeightsError(
+            got=f"ONNX Runtime {onnxruntime.__version__} refuses {path.name}: {str(error).splitlines()[0]}",
+            fix="Export or copy it again, with the files beside it that hold its weights",
+        ) from error
+    return {
+        "inputs": {node.name: [node.type, node.shape] for node in session.get_inputs()},
+        "outputs": {node.name: [node.type, node.shape] for node in session.get_outputs()},
+    }

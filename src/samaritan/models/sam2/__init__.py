@@ -1,0 +1,55 @@
+"""SAM 2 and 2.1 (Ravi et al. 2024) with Hiera encoders; MedSAM2 (Ma et al. 2025) is a tiny one.
+
+A file serves pictures and volumes: which, the card says.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+from torch import nn
+from transformers import Sam2VideoModel
+
+from samaritan.core.model import Model, ModelCard
+from samaritan.models.family import Family
+from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.sam2.build import PATCH, SIZES, build, shapes
+from samaritan.models.sam2.decoder import Sam2Decoder, Sam2Encoder, Sam2Network
+from samaritan.models.sam2.keys import to_transformers
+from samaritan.models.sam2.tracker import Tracker
+from samaritan.models.sam2.volume import VolumeModel
+
+
+def network(module: nn.Module, device: str, *, side: int = 1024) -> Sam2Network:
+    """Return the network for pictures of a ``Sam2VideoModel`` on a device, for frames of ``side`` pixels."""
+    model = cast("Sam2VideoModel", module)
+    return Sam2Network(
+        Sam2Encoder(model, alone=True),
+        Sam2Decoder(model, side=side),
+        shapes=shapes(side),
+        mask_side=4 * (side // PATCH),
+        device=device,
+    )
+
+
+def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
+    frame = frame or _FRAME
+    if card.dims == 3:
+        return VolumeModel(card, Tracker(cast("Sam2VideoModel", module), side=frame.side, device=device), frame)
+    return PlanarModel(card, network(module, device, side=frame.side), frame)
+
+
+# Resized as tensors of floats, unlike the pictures of SAM's first version.
+_FRAME = FrameSpec(1024, fit="stretch", whole=False)
+FAMILY = Family(
+    title="Segment Anything 2 with a Hiera encoder and a memory of other slices",
+    variants={
+        f"{version}-{name}": partial(build, size, newer=newer)
+        for version, newer in (("sam2", False), ("sam2.1", True))
+        for name, size in SIZES.items()
+    },
+    rename=to_transformers,
+    model=_model,
+    frame=_FRAME,
+)

@@ -1,0 +1,57 @@
+"""SAM-HQ (Ke et al. 2023): Segment Anything with masks that follow fine outlines, in the sizes ViT-B, -L and -H."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+from torch import nn
+from transformers import SamHQConfig, SamHQModel
+
+from samaritan.core.model import Model, ModelCard
+from samaritan.models.family import Family
+from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar.torch_network import TorchNetwork
+from samaritan.models.sam import PATCH, SIZES, encoder_settings, use_rowwise_attention
+from samaritan.models.sam_hq.decoder import HqDecoder, HqEncoder
+from samaritan.models.sam_hq.keys import to_transformers
+
+
+def build(width: int, depth: int, heads: int, *, side: int = 1024) -> SamHQModel:
+    """Return transformers' model of SAM-HQ with an encoder of this size, for pictures of ``side`` pixels."""
+    config = SamHQConfig(
+        vision_config=encoder_settings(width, depth, heads, side=side),
+        prompt_encoder_config={"image_size": side, "patch_size": PATCH},
+        # The original adds 1e-5, as in Segment Anything; see there.
+        mask_decoder_config={"vit_dim": width, "layer_norm_eps": 1e-5},
+    )
+    model = SamHQModel(config)
+    use_rowwise_attention(model.vision_encoder.layers)
+    return model
+
+
+def network(module: nn.Module, device: str) -> TorchNetwork:
+    """Return the network of a ``SamHQModel`` on a device."""
+    model = cast("SamHQModel", module)
+    channels, cells = model.prompt_encoder.hidden_size, model.prompt_encoder.image_embedding_size[0]
+    return TorchNetwork(
+        HqEncoder(model),
+        HqDecoder(model),
+        shapes={"embedding": (1, channels, cells, cells), "details": (1, channels // 8, 4 * cells, 4 * cells)},
+        mask_side=4 * cells,
+        device=device,
+    )
+
+
+def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
+    return PlanarModel(card, network(module, device), frame or _FRAME)
+
+
+_FRAME = FrameSpec(1024)
+FAMILY = Family(
+    title="Segment Anything in high quality, with a ViT encoder",
+    variants={f"sam-hq-{name}": partial(build, *size) for name, size in SIZES.items()},
+    rename=to_transformers,
+    model=_model,
+    frame=_FRAME,
+)
