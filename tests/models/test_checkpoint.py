@@ -76,6 +76,10 @@ WRAPPED = {
     "state_dict": {"epoch": 3, "state_dict": weights()},
     "model and optimizer": {"model": weights(), "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "epoch": 1},
     "twice": {"model": {"state_dict": weights()}},
+    "an optimizer saved whole": {
+        "model": weights(),
+        "optimizer": torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]),
+    },
     "beside a loss that is a tensor": {
         "best_loss": torch.tensor(0.1),
         "state_dict": weights(),

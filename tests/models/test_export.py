@@ -111,7 +111,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
         exporting.export(model(), tmp_path, images=[picture()])
 
 
-def test_the_default_model_is_no_network_in_pytorch(tmp_path):
+def test_the_default_model_cannot_be_exported(tmp_path):
     with pytest.raises(WeightsError, match="ONNX already"):
         exporting.export(load_model(), tmp_path / "b", images=[picture()])
 

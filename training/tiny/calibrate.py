@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+
+from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
+from samaritan.core.prompts import Prompts
+from samaritan.models.tiny.network import TinyNetwork
 from training.arguments import cases_folder, checkpoint_file, run_script
 from training.clicks import corrected
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.quick_check import letterbox, model_of, picture
-
-from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
-from samaritan.core.prompts import Prompts
-from samaritan.models.tiny.network import TinyNetwork
 
 Array = NDArray[Any]
 

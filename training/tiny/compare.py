@@ -18,12 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from training.arguments import cases_folder, count, run_script
-from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
-from training.tiny.export import export
-from training.tiny.quick_check import check
-from training.tiny.task import Plan, TinyTask
-from training.tiny.train import groups, make_network
 
 from samaritan.adapt import Settings, fit
 from samaritan.adapt.journal import read
@@ -31,6 +25,12 @@ from samaritan.models.tiny.adapter import GRAPH_FILE
 from samaritan.models.tiny.network import Design, TinyNetwork
 from samaritan.models.tiny.prompt_maps import CHANNELS
 from samaritan.models.tiny.zoom import FRAME_SIDE
+from training.arguments import cases_folder, count, run_script
+from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
+from training.tiny.export import export
+from training.tiny.quick_check import check
+from training.tiny.task import Plan, TinyTask
+from training.tiny.train import groups, make_network
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from training.arguments import run_script, weights_file
-from training.tiny.checkpoint import read_network
 
 from samaritan.models.tiny.adapter import GRAPH_FILE
 from samaritan.models.tiny.network import NETWORK_FILE, TinyNetwork, load_network
 from samaritan.models.tiny.prompt_maps import CHANNELS, render
+from training.arguments import run_script, weights_file
+from training.tiny.checkpoint import read_network
 
 OPSET = 17
 SIDE = 512

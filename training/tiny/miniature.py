@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from training.arguments import count, run_script
-from training.tiny.export import export
-from training.tiny.task import Plan, TinyTask
-from training.tiny.train import groups, make_network
 
 from samaritan.adapt import Result, Settings, fit
 from samaritan.adapt.journal import read
 from samaritan.models.tiny.network import TinyNetwork
+from training.arguments import count, run_script
+from training.tiny.export import export
+from training.tiny.task import Plan, TinyTask
+from training.tiny.train import groups, make_network
 
 SIDE = 96  # of the crops, in pixels
 UNSEEN = 6  # batches to look at before and after

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import felzenszwalb
+
 from training.tiny.cases import View, read_cache, write_cache
 
 Array = NDArray[Any]

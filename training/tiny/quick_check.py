@@ -15,9 +15,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from training.arguments import cases_folder, run_script, weights_file
-from training.tiny.cases import View, load_views, split
-from training.tiny.checkpoint import read_network
 
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.geometry import Geometry
@@ -26,6 +23,9 @@ from samaritan.core.prompts import Box, Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
+from training.arguments import cases_folder, run_script, weights_file
+from training.tiny.cases import View, load_views, split
+from training.tiny.checkpoint import read_network
 
 Array = NDArray[Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from training.tiny.cases import View
 
 from samaritan.data.synthesis import deform, draw_scene, paint_scene, smooth_noise, spoil
 from samaritan.models.tiny.zoom import stretched
+from training.tiny.cases import View
 
 Array = NDArray[Any]
 

@@ -13,10 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from training.tiny.cases import VALIDATION_FAMILIES, load_views, split
-from training.tiny.losses import loss_terms
-from training.tiny.pieces import load_pieces
-from training.tiny.scenes import Sampler
 
 from samaritan.autoprompt.simulate import Target, next_click, simulate
 from samaritan.core.model import Prediction
@@ -24,6 +20,10 @@ from samaritan.core.prompts import Point, Prompts
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.tiny import prompts as tiny_prompts
 from samaritan.models.tiny.network import Masks
+from training.tiny.cases import VALIDATION_FAMILIES, load_views, split
+from training.tiny.losses import loss_terms
+from training.tiny.pieces import load_pieces
+from training.tiny.scenes import Sampler
 
 Array = NDArray[Any]
 

@@ -14,6 +14,9 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
+
+from samaritan.adapt import Group, Settings, fit
+from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 from training.arguments import cases_folder, count, crop_side, run_script, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
@@ -21,9 +24,6 @@ from training.tiny.depthwise import freeze_depthwise
 from training.tiny.imagenet import load_imagenet
 from training.tiny.quick_check import check
 from training.tiny.task import Plan, TinyTask
-
-from samaritan.adapt import Group, Settings, fit
-from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 
 WATCHED = 3  # one in so many of the held-out views is looked at in between
 AVERAGED = 0.2  # of the run: how far the moving average of the weights, which ships, reaches back

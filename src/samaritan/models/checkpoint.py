@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samaritan.core.errors import MissingExtraError, ReadError, ResourceError, UnsafeCheckpointError, WeightsError
 
@@ -47,6 +47,11 @@ _HARMLESS = (
         for module in ("pathlib", "pathlib._local")
         for flavour in ("Posix", "Windows", "PurePosix", "PureWindows")
     ),
+)
+# Optimizers that scripts save whole, and the plain containers that they keep their state in. What stands for the latter
+# has to be a mapping, as the pickle puts entries into it.
+_OPTIMIZERS = tuple(
+    f"torch.optim.{name}" for name in ("adam.Adam", "adamw.AdamW", "sgd.SGD", "lr_scheduler.MultiStepLR")
 )
 # What PyTorch's reader stumbles over, according to where a file is damaged.
 _WHAT_DAMAGE_RAISES = (
@@ -206,7 +211,7 @@ def _load(path: Path, *, mmap: bool) -> object:
     except ImportError as error:
         raise MissingExtraError.of(what=f"checkpoint {path.name}", extra="torch") from error
     try:
-        with torch.serialization.safe_globals([(_Nothing, name) for name in _HARMLESS]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles of protocols that are read all the same
             if mmap and path.suffix != ".safetensors":
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -217,6 +222,16 @@ def _load(path: Path, *, mmap: bool) -> object:
     except _WHAT_DAMAGE_RAISES as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(got=f"{path.name} is damaged or cut short ({first})", fix=_DAMAGED) from error
+
+
+def _harmless() -> list[Any]:
+    """Return what stands for each thing that a pickle may ask for beside tensors: none of it does anything."""
+    nothing = [(_Nothing, name) for name in (*_HARMLESS, *_OPTIMIZERS)]
+    return [*nothing, (dict, "builtins.dict"), (_mapping, "collections.defaultdict")]
+
+
+def _mapping(*_: object) -> dict[Any, Any]:
+    return {}
 
 
 class _Nothing:

@@ -108,11 +108,12 @@ def exportable(model: Model) -> tuple[PlanarModel, TorchNetwork]:
     WeightsError
         If it cannot.
     """
-    if not isinstance(model, PlanarModel) or not isinstance(model.network, TorchNetwork):
+    # Exactly: what a family's own network does around its graphs would be missing from the bundle.
+    if not isinstance(model, PlanarModel) or type(model.network) is not TorchNetwork:
         raise WeightsError(
-            got=f"model '{model.card.name}', which is no network of planes in PyTorch",
+            got=f"model '{model.card.name}', which cannot be exported",
             wanted="a model such as sam-vit-b, or a checkpoint of such a family",
-            fix="The default model is ONNX already; models of volumes run in PyTorch only",
+            fix="The default model is ONNX already; SAM 2 and models of volumes run in PyTorch only",
         )
     return model, model.network
 

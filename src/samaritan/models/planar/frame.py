@@ -19,12 +19,16 @@ from samaritan.models.letterbox import Letterbox, Size
 Floats = NDArray[np.float32]
 Fit = Literal["pad", "stretch"]
 Values = Literal["imagenet", "minmax"]
-Filter = Literal["bilinear", "bicubic"]
+Filter = Literal["bilinear", "bicubic", "nearest"]
 
 # Mean and standard deviation of ImageNet's red, green and blue, for values in [0, 255].
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _STD = np.array([58.395, 57.12, 57.375], np.float32)
-_FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+_FILTERS = {
+    "bilinear": Pillow.Resampling.BILINEAR,
+    "bicubic": Pillow.Resampling.BICUBIC,
+    "nearest": Pillow.Resampling.NEAREST,
+}
 
 
 @dataclass(frozen=True, slots=True)

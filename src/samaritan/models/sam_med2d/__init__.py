@@ -60,7 +60,7 @@ def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: 
 
 
 # The original takes the nearest pixel where it shrinks; here those between count as well.
-_FRAME = FrameSpec(_SIDE, fit="stretch")
+_FRAME = FrameSpec(_SIDE, fit="stretch", filter="nearest")
 FAMILY = Family(
     title="Segment Anything for medical pictures of 256 pixels, with or without adapters in the encoder",
     variants={
