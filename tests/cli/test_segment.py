@@ -33,6 +33,18 @@ class TestVolume:
         assert " ml, predicted IoU " in done.out
         assert left_behind(path.parent) == ["ct.nii.gz", "liver.nii.gz", "liver.png", "liver.report.json"]
 
+    def test_a_dry_run_says_what_it_would_take_and_writes_nothing(self, run, ct):
+        path, _ = ct
+        done = run("segment", path, "--box", LIVER, "--dry-run", "--json", "-o", "liver.nii.gz")
+        assert (done.code, done.err) == (0, "")
+        planned = json.loads(done.out)
+        assert planned["planes"] == planned["decodes"] == 16  # 14 slices, and two planes across them
+        assert planned["at_most"] is False
+        assert min(planned["seconds"], planned["memory_bytes"], planned["disk_bytes"]) > 0
+        assert left_behind(path.parent) == ["ct.nii.gz"]
+        told = run("segment", path, "--point", "17,14,9", "--dry-run").out
+        assert "planes to encode: at most 24" in told
+
     def test_json_says_all_that_is_promised_and_nothing_else_is_printed(self, run, ct):
         path, _ = ct
         done = run("segment", path, "--box", LIVER, "--json", "-o", "liver.nii.gz")

@@ -20,10 +20,10 @@ from samaritan.cli._output import (
 if TYPE_CHECKING:
     from samaritan.core.geometry import Axis
     from samaritan.core.image import Image
-    from samaritan.core.model import ModelCard
+    from samaritan.core.model import Model, ModelCard
     from samaritan.core.prompts import Prompts
     from samaritan.infer import Segmentation
-    from samaritan.infer.timing import Progress
+    from samaritan.infer.timing import Progress, Stopwatch
 
 Report = dict[str, Any]
 
@@ -82,28 +82,12 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     SamaritanError
         If anything is wrong; then no file is left half-written.
     """
-    from samaritan.cli._prompts import Frame, objects_of
     from samaritan.infer import EmbeddingCache, segment
     from samaritan.infer.timing import Stopwatch
-    from samaritan.io import read, write
-    from samaritan.models import load_model
+    from samaritan.io import write
 
-    if job.weights is not None and job.model is None:
-        raise UsageError(
-            got=f"--weights {job.weights} without --model",
-            wanted="the model that they are for",
-            fix=f"To have it found out: --model {job.weights}",
-        )
     clock = Stopwatch()
-    with clock("read"):
-        image = read(job.image, series=job.series, select=job.select, volume=job.volume)
-    output = _require_outputs(job, image)
-    frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
-    objects = objects_of(job.given, job.prompts, frame)
-    if not objects:
-        raise no_prompt(job, image)
-    with clock("load_model"):
-        model = load_model(job.model, weights=job.weights, device=job.device)
+    image, output, objects, model = _prepare(job, clock)
     result = segment(
         model,
         image,
@@ -122,6 +106,56 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
             files["overlay"] = _draw(job, job.overlay, image, result, objects, model.card)
     files["report"] = report_path(output)
     return _keep(_report(model.card, image, result, clock.seconds, files), objects, files["report"])
+
+
+def dry_run(job: Job) -> Report:
+    """Return what ``job`` would take; one plane is encoded and decoded to find out, and nothing is written.
+
+    Raises
+    ------
+    SamaritanError
+        If anything is wrong, as far as can be told beforehand.
+    """
+    from samaritan.infer.plan import plan
+    from samaritan.infer.timing import Stopwatch
+
+    image, output, objects, model = _prepare(job, Stopwatch())
+    found = plan(model, image, objects, axis=job.axis, window=job.window, max_memory=job.max_memory)
+    return {
+        "model": model.card.name,
+        "image": image.source,
+        "planes": found.planes,
+        "decodes": found.decodes,
+        "at_most": found.at_most,
+        "seconds": round(found.seconds, 2),
+        "memory_bytes": found.memory,
+        "disk_bytes": found.disk,
+        "would_write": str(output),
+    }
+
+
+def _prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prompts], Model]:
+    """Return the image, the mask file, the prompts of each object and the model of ``job``."""
+    from samaritan.cli._prompts import Frame, objects_of
+    from samaritan.io import read
+    from samaritan.models import load_model
+
+    if job.weights is not None and job.model is None:
+        raise UsageError(
+            got=f"--weights {job.weights} without --model",
+            wanted="the model that they are for",
+            fix=f"To have it found out: --model {job.weights}",
+        )
+    with clock("read"):
+        image = read(job.image, series=job.series, select=job.select, volume=job.volume)
+    output = _require_outputs(job, image)
+    frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
+    objects = objects_of(job.given, job.prompts, frame)
+    if not objects:
+        raise no_prompt(job, image)
+    with clock("load_model"):
+        model = load_model(job.model, weights=job.weights, device=job.device)
+    return image, output, objects, model
 
 
 def no_prompt(job: Job, image: Image) -> UsageError:

@@ -70,6 +70,9 @@ def segment(
     series: Series = None,
     select: Select = None,
     volume: Volume = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take: planes, time, memory, disk. Nothing is written.")
+    ] = False,
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
@@ -79,7 +82,8 @@ def segment(
 
     Example: samaritan segment ct.nii.gz --box 120,140,40:220,260,60 -o liver.nii.gz
     """
-    from samaritan.cli._run import Job, run
+    from samaritan.cli import _run
+    from samaritan.cli._run import Job
 
     job = Job(
         image=image,
@@ -100,9 +104,29 @@ def segment(
         select=choice(select),
         volume=volume,
     )
+    if dry_run:
+        planned = _run.dry_run(job)
+        typer.echo(as_json(planned) if as_json_ else expectation(planned))
+        return
     with progress_bar(quiet=as_json_) as progress:
-        report = run(job, progress=progress)
+        report = _run.run(job, progress=progress)
     typer.echo(as_json(report) if as_json_ else summary(report))
+
+
+def expectation(planned: Mapping[str, Any]) -> str:
+    """Return what a segmentation would take, for people."""
+    from samaritan.infer.memory import format_size
+
+    upper = "at most " if planned["at_most"] else ""
+    return "\n".join(
+        (
+            f"planes to encode: {upper}{planned['planes']}",
+            f"time: {upper}{planned['seconds']:.1f} s on this machine, without reading and writing files",
+            f"memory: {format_size(planned['memory_bytes'])}",
+            f"disk, for embeddings that are kept: {format_size(planned['disk_bytes'])}",
+            f"{planned['would_write']} would be written",
+        )
+    )
 
 
 def summary(report: Mapping[str, Any]) -> str:

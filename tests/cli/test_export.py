@@ -1,0 +1,29 @@
+from tests.cli.helpers import left_behind
+
+
+def test_eight_bits_need_images(run, tmp_path):
+    done = run("export", "sam-vit-b", "-o", "out", "--int8")
+    assert done.code == 2
+    assert "without images" in done.err
+    assert "--image FILE" in done.err
+
+
+def test_what_cannot_be_exported_says_why_and_leaves_nothing(run, tmp_path):
+    done = run("export", "tiny", "-o", "out")
+    assert done.code == 1
+    assert "ONNX already" in done.err
+    assert "Traceback" not in done.err
+    assert left_behind(tmp_path) == []
+
+
+def test_a_checkpoint_that_is_not_here_says_how_to_get_it(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMARITAN_MODELS", str(tmp_path / "models"))
+    done = run("export", "mobile-sam", "-o", "out")
+    assert done.code == 1
+    assert "samaritan models pull mobile-sam" in done.err
+
+
+def test_an_unknown_runtime_is_refused_before_anything_is_read(run):
+    done = run("export", "nothing.pth", "-o", "out", "--runtime", "tensorrt")
+    assert done.code == 2
+    assert "unknown runtime 'tensorrt'" in done.err
