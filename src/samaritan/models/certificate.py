@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
@@ -114,7 +115,7 @@ def _measured(call: Callable[[], T], spent: list[float]) -> T:
     return result
 
 
-def _in_order(prediction: Prediction) -> Any:  # noqa: ANN401
+def _in_order(prediction: Prediction) -> NDArray[np.float32]:
     """Return the logits in an order that rounding of scores cannot change: by their sums."""
     return prediction.logits[np.argsort(prediction.logits.sum(axis=(1, 2, 3)))]
 

@@ -179,7 +179,7 @@ def mismatch(checkpoint: Checkpoint, wanted: str, difference: Difference) -> Che
 
 
 def _copied(tensor: object) -> Tensor:
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - the base install has none
 
     assert isinstance(tensor, torch.Tensor)  # noqa: S101 - rename was given tensors
     # Detached: what was saved with its gradients' bookkeeping could not be frozen otherwise.
@@ -188,7 +188,7 @@ def _copied(tensor: object) -> Tensor:
 
 @cache
 def _shapes_of(family: str, variant: str) -> dict[str, Shape]:
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - the base install has none
 
     with torch.device("meta"):
         module = _family(family).variants[variant]()

@@ -30,7 +30,7 @@ def quantise(encoder: Path, pictures: Sequence[Floats]) -> None:
     """
     try:
         import onnx  # noqa: PLC0415 - an optional dependency
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - slow
     except ImportError as error:
         raise MissingExtraError.of(what="int8", extra="train") from error
     graph = onnx.load(encoder, load_external_data=False).graph

@@ -9,10 +9,9 @@ from typing import cast
 from torch import Tensor, nn
 from transformers import SamModel, SamVisionConfig
 
-from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
 from samaritan.models.mobile_sam.tiny_vit import TinyViT, encoder_state, fused
-from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam import assemble
 from samaritan.models.sam.decoder import SamDecoder
@@ -71,15 +70,11 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
-    return PlanarModel(card, network(module, device), frame or _FRAME)
-
-
 _FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything with a TinyViT encoder",
     variants={"mobile-sam": partial(MobileSam, 1024, 4), "lite-medsam": partial(MobileSam, 256, 1)},
     rename=rename,
-    model=_model,
+    model=maker(network, _FRAME),
     frame=_FRAME,
 )

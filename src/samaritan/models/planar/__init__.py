@@ -4,8 +4,8 @@ A family brings a network and a ``FrameSpec``; ``PlanarModel`` makes a ``Model``
 is run by.
 """
 
-from samaritan.models.planar.adapter import PlanarEmbedding, PlanarModel
+from samaritan.models.planar.adapter import PlanarEmbedding, PlanarModel, maker
 from samaritan.models.planar.frame import FrameSpec
 from samaritan.models.planar.network import Features, Network, Tokens
 
-__all__ = ["Features", "FrameSpec", "Network", "PlanarEmbedding", "PlanarModel", "Tokens"]
+__all__ = ["Features", "FrameSpec", "Network", "PlanarEmbedding", "PlanarModel", "Tokens", "maker"]

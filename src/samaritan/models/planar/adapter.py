@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from samaritan.models.planar.frame import FrameSpec
 from samaritan.models.planar.network import Features, Network
 from samaritan.models.planar.prompts import is_ambiguous, tokens
 from samaritan.models.prompt_areas import keep_within_lasso
+
+M = TypeVar("M")  # a module
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,3 +104,22 @@ class PlanarModel:
             If the arrays are not features of this network.
         """
         return PlanarEmbedding(self.network.from_arrays(arrays), geometry)
+
+
+def maker(
+    network: Callable[[M, str], Network], frame: FrameSpec
+) -> Callable[[M, ModelCard, FrameSpec | None, str], PlanarModel]:
+    """Return what makes models of a family: of a module, a card, how pictures are prepared, and a device.
+
+    Parameters
+    ----------
+    network
+        Makes the network of a module on a device.
+    frame
+        How pictures are prepared where a card says nothing.
+    """
+
+    def make(module: M, card: ModelCard, chosen: FrameSpec | None, device: str) -> PlanarModel:
+        return PlanarModel(card, network(module, device), chosen or frame)
+
+    return make

@@ -8,9 +8,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel, SamVisionConfig
 
-from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
-from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam.attention import RowwiseAttention
 from samaritan.models.sam.decoder import SamDecoder
@@ -83,15 +82,11 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
-    return PlanarModel(card, network(module, device), frame or _FRAME)
-
-
 _FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything with a ViT encoder",
     variants={f"sam-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
-    model=_model,
+    model=maker(network, _FRAME),
     frame=_FRAME,
 )

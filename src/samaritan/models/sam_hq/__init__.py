@@ -8,9 +8,8 @@ from typing import cast
 from torch import nn
 from transformers import SamHQConfig, SamHQModel
 
-from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
-from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam import PATCH, SIZES, encoder_settings, use_rowwise_attention
 from samaritan.models.sam_hq.decoder import HqDecoder, HqEncoder
@@ -43,15 +42,11 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
-    return PlanarModel(card, network(module, device), frame or _FRAME)
-
-
 _FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything in high quality, with a ViT encoder",
     variants={f"sam-hq-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
-    model=_model,
+    model=maker(network, _FRAME),
     frame=_FRAME,
 )

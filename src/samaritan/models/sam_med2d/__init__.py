@@ -10,10 +10,9 @@ from typing import cast
 from torch import nn
 from transformers import SamModel
 
-from samaritan.core.model import Model, ModelCard
 from samaritan.models import sam
 from samaritan.models.family import Family
-from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam.keys import to_transformers
 from samaritan.models.sam_med2d.adapter import MlpBesideAdapter
@@ -55,10 +54,6 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
-    return PlanarModel(card, network(module, device), frame or _FRAME)
-
-
 # The original takes the nearest pixel where it shrinks; here those between count as well.
 _FRAME = FrameSpec(_SIDE, fit="stretch", filter="nearest")
 FAMILY = Family(
@@ -68,6 +63,6 @@ FAMILY = Family(
         "sam-med2d-ft": partial(build, *sam.SIZES["vit-b"], adapters=False),
     },
     rename=rename,
-    model=_model,
+    model=maker(network, _FRAME),
     frame=_FRAME,
 )
