@@ -165,6 +165,45 @@ def test_scribbles_are_strokes_not_dots_nor_fills():
         assert 0.003 < np.mean(sizes) < 0.2
 
 
+def _angles_around(strokes, centre):
+    """Return how many of 36 directions from ``centre`` each stroke covers."""
+    covered = []
+    for stroke in strokes:
+        i, j = (stroke.voxels[:, :2] - centre).T
+        covered.append(len(np.unique(np.floor(np.degrees(np.arctan2(i, j)) / 10) % 36)))
+    return np.array(covered)
+
+
+def test_along_a_wall_people_draw_around_the_cavity_halfway_between_its_sides(rng):
+    strokes = [people.centre_line(Target.of_picture(SHAPES["ring"]), rng) for _ in range(40)]
+    covered = _angles_around(strokes, (40, 30))
+    assert covered.max() == 36  # all around
+    assert covered.min() < 27  # or only a part
+    radii = np.concatenate([np.hypot(*(stroke.voxels[:, :2] - (40, 30)).T) for stroke in strokes])
+    assert abs(radii.mean() - 20) < 1
+
+
+def test_strokes_along_closed_lines_begin_anywhere(rng):
+    whole = Target.of_picture(SHAPES["ring"])
+    for draw in (people.centre_line, people.contour):
+        middles = [draw(whole, rng).voxels[:, :2].mean(axis=0) - (40, 30) for _ in range(60)]
+        for axis in (0, 1):
+            along = [middle[axis] for middle in middles]
+            assert min(along) < -2 < 2 < max(along)
+
+
+def test_the_pen_is_lifted_now_and_then():
+    target, rng = Target.of_picture(SHAPES["disc"]), np.random.default_rng(3)
+    pieces = [ndimage.label(_on_grid(people.line(target, rng), target), np.ones((3, 3)))[1] for _ in range(60)]
+    assert 0.05 < np.mean(np.array(pieces) > 1) < 0.4
+
+
+def _on_grid(stroke, target):
+    drawn = np.zeros(target.mask.shape[:2], bool)
+    drawn[tuple(stroke.voxels[:, :2].T)] = True
+    return drawn
+
+
 def test_negative_strokes_stay_outside(target, rng):
     stroke = people.negative_stroke(target, rng)
     if target.mask.all():

@@ -40,8 +40,8 @@ class Recipe:
 
 EVERYDAY = Recipe(
     {
-        "box": 0.23, "loose box": 0.18, "box and clicks": 0.07, "click": 0.17, "clicks": 0.1, "line": 0.04,
-        "centre line": 0.07, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.02,
+        "box": 0.22, "loose box": 0.18, "box and clicks": 0.07, "click": 0.16, "clicks": 0.1, "line": 0.04,
+        "centre line": 0.09, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.02,
         "mask and clicks": 0.02,
     },
     wrong_click_share=0.01,

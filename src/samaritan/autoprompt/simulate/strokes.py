@@ -20,6 +20,9 @@ _STEP_VOXELS = 1.5  # between the vertices of a path that is wobbled
 _FEWEST_VERTICES = 8  # of a lasso
 _LASSO_VERTICES = 48
 _ROUND = 0.4  # of the root of its area: an object with a shorter centre line has none worth drawing
+_HOLE = 0.1  # of an object without its holes: a smaller hole is not drawn around
+_LIFTED_SHARE, _GAP = 0.2, (0.03, 0.15)  # of the strokes; how much of the path is then left out, each time
+_FEWEST_LIFTED = 12  # vertices of a path that is long enough to lift the pen in
 _OUTSIDE = (0.04, 0.8)  # of the longest side: how far beside the object a negative stroke runs
 
 
@@ -33,10 +36,16 @@ def line(target: Target, rng: np.random.Generator) -> Scribble:
 
 
 def centre_line(target: Target, rng: np.random.Generator) -> Scribble:
-    """Draw along a part of the longest line through the middle of the object; across it if it is round."""
+    """Draw along a part of the line through the middle of the object.
+
+    That is the longest such line, or in a wall around a cavity the one around it, and across what is round.
+    """
     from skimage.morphology import skeletonize  # noqa: PLC0415 - slow to import
 
     area, k = largest_slice(target)
+    wall = _middle_of_wall(area)
+    if wall is not None:
+        return _scribble(_part(_turned(wall, rng), rng, shortest=0.4, whole_share=0.3), area, k, rng)
     path = _longest_path(np.asarray(skeletonize(area), np.bool_))
     if len(path) < _ROUND * np.sqrt(area.sum()):  # the middle of what is round is a point
         return line(target, rng)
@@ -47,7 +56,7 @@ def contour(target: Target, rng: np.random.Generator) -> Scribble:
     """Draw along a part of the boundary, from inside."""
     area, k = largest_slice(target)
     depth = ndimage.distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
-    path = _level_line(depth, rng.uniform(0.15, 0.5) * float(depth.max()))
+    path = _turned(_level_line(depth, rng.uniform(0.15, 0.5) * float(depth.max())), rng)
     return _scribble(_part(path, rng, shortest=0.3), area, k, rng)
 
 
@@ -86,7 +95,10 @@ def _scribble(path: Path, area: Bools, k: int, rng: np.random.Generator) -> Scri
     """Draw ``path`` with a shaking hand and a random pen; if nothing of it is in the object, mark its first place."""
     size = float(np.sqrt(area.sum()))
     shaky = _wobbled(path, rng, amount=min(2.0, 0.03 * size))
-    drawn = _draw(shaky, area.shape, thickness=int(rng.integers(1, 2 + min(3, int(size / 40))))) & area
+    thickness = int(rng.integers(1, 2 + min(3, int(size / 40))))
+    drawn = np.zeros_like(area)
+    for piece in _lifted(shaky, rng):
+        drawn |= _draw(piece, area.shape, thickness=thickness) & area
     if not drawn.any():
         places = np.argwhere(area)
         nearest = places[np.abs(places - path[0]).sum(axis=1).argmin()]
@@ -127,11 +139,43 @@ def _resampled(path: Path, *, step: float = _STEP_VOXELS, count: int | None = No
     return np.stack([np.interp(at, along, path[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _part(path: Path, rng: np.random.Generator, *, shortest: float) -> Path:
-    """Return a random stretch of a path, of at least ``shortest`` of its length."""
-    share = rng.uniform(shortest, 1.0)
+def _part(path: Path, rng: np.random.Generator, *, shortest: float, whole_share: float = 0.0) -> Path:
+    """Return a random stretch of a path, of at least ``shortest`` of its length; ``whole_share`` of times all of it."""
+    share = 1.0 if rng.random() < whole_share else rng.uniform(shortest, 1.0)
     first = int(rng.uniform(0.0, 1.0 - share) * (len(path) - 1))
     return path[first : first + max(2, round(share * len(path)))]
+
+
+def _turned(loop: Path, rng: np.random.Generator) -> Path:
+    """Return a closed path (its last place is its first) that begins elsewhere; an open one as it is."""
+    if len(loop) < 3 or (loop[0] != loop[-1]).any():
+        return loop
+    begun = np.roll(loop[:-1], -int(rng.integers(len(loop) - 1)), axis=0)
+    return np.concatenate([begun, begun[:1]])
+
+
+def _lifted(path: Path, rng: np.random.Generator) -> list[Path]:
+    """Return the pieces of a path that is drawn with the pen lifted now and then, mostly one."""
+    if rng.random() > _LIFTED_SHARE or len(path) < _FEWEST_LIFTED:
+        return [path]
+    cuts = np.sort(rng.choice(np.arange(2, len(path) - 2), size=int(rng.integers(1, 4)), replace=False))
+    gaps = np.maximum(1, np.round(rng.uniform(*_GAP, len(cuts)) * len(path))).astype(int)
+    starts, stops = [0, *(cuts + gaps)], [*cuts, len(path)]
+    return [path[start:stop] for start, stop in zip(starts, stops, strict=True) if stop - start > 1] or [path]
+
+
+def _middle_of_wall(area: Bools) -> Path | None:
+    """Return the closed line midway between the largest hole of an area and what is outside; None without a hole."""
+    filled = ndimage.binary_fill_holes(area)
+    holes, count = ndimage.label(filled & ~area)
+    if not count:
+        return None
+    sizes = np.bincount(holes.ravel())[1:]
+    if sizes.max() < _HOLE * filled.sum():
+        return None
+    hole = np.pad(holes == 1 + int(sizes.argmax()), 1)
+    from_outside = ndimage.distance_transform_edt(np.pad(filled, 1))
+    return _level_line(from_outside - ndimage.distance_transform_edt(~hole), 0.0) - 1.0
 
 
 def _level_line(values: NDArray[np.floating], level: float) -> Path:

@@ -19,7 +19,7 @@ LEAST_SIDE = 16  # of a scene: the smaller, the more seldom a shape covers so ma
 # How often each appearance is drawn, and which shapes it likes to show; the others get any.
 _WEIGHTS = {"any_contrast": 4.0, "ct": 1.5, "mr": 1.5, "ultrasound": 1.5, "histology": 1.5}
 _SHAPE_WEIGHTS = {
-    "blob": 3.0, "ring": 1.5, "nested": 1.2, "touching": 1.0, "cells": 1.2, "crowd": 0.5, "band": 0.8, "layers": 0.5,
+    "blob": 3.0, "ring": 2.0, "nested": 1.2, "touching": 1.0, "cells": 1.2, "crowd": 0.5, "band": 0.8, "layers": 0.5,
     "vessels": 0.7, "tube": 1.0, "row": 0.8,
 }  # fmt: skip
 _SHOWN: Mapping[str, tuple[str, ...]] = {

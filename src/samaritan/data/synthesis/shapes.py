@@ -67,9 +67,9 @@ def ring(canvas: Canvas, rng: np.random.Generator) -> None:
     """Draw a wall around a cavity: a ventricle, a vessel cut across; the wall's thickness varies around it."""
     centre, radii = canvas.place(rng, 0.06, 0.35)
     outer = outline(centre, radii, rng, wobble=0.15)
-    shift = rng.normal(0, 0.05, 2) * radii
+    shift = rng.normal(0, 0.03, 2) * radii
     wall = canvas.fill(outer)
-    cavity = canvas.fill((outer - centre) * rng.uniform(0.5, 0.85) + centre + shift)
+    cavity = canvas.fill((outer - centre) * rng.uniform(0.5, 0.9) + centre + shift)
     canvas.ask_for((wall,), (cavity,), (wall, cavity))
 
 
