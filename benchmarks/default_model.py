@@ -49,10 +49,8 @@ Bools = NDArray[np.bool_]
 
 CLICKS = (1, 3, 5, 10)
 JITTER = 0.1
-# Branching lines: a tight box says little about them, and overlap is a harsh measure.
-VESSELS = frozenset({"hepaticvessel2d", "pulm_av"})
 BOX, LOOSE = "box", "loose box"
-ALL, FLAT = "all sets", "2D sets"  # without vessels
+ALL, FLAT = "all sets", "2D sets"
 
 
 def _clicks(count: int) -> str:
@@ -125,10 +123,9 @@ def _add_clicks(answers: Answers, target: Target, embedding: Embedding, model: M
 def groups(results: list[Result]) -> dict[str, list[Result]]:
     """Return the groups that are summed up, by name; those without a result are left out."""
     parts = {
-        ALL: [r for r in results if r.dataset not in VESSELS],
-        FLAT: [r for r in results if not r.is_3d and r.dataset not in VESSELS],
+        ALL: results,
+        FLAT: [r for r in results if not r.is_3d],
         "slices of 3D sets": [r for r in results if r.is_3d],
-        "vessels": [r for r in results if r.dataset in VESSELS],
     }
     return {name: part for name, part in parts.items() if part}
 
@@ -137,7 +134,7 @@ def report(results: list[Result], methods: list[str]) -> str:
     """Return the Markdown tables."""
     header = ["", "sets", "cases", "objects", *methods]
     tables = {
-        "Macro mean Dice over data sets, vessels apart, with 95% bootstrap intervals:": groups(results),
+        "Macro mean Dice over data sets, with 95% bootstrap intervals:": groups(results),
         "By modality, mean over its data sets:": grouped(results, lambda r: r.modality),
         "By data set:": grouped(results, lambda r: r.dataset),
     }
@@ -153,7 +150,7 @@ def report(results: list[Result], methods: list[str]) -> str:
 
 
 def goals(results: list[Result]) -> str:
-    """Return the table of what the default model is to reach, and whether it does, vessels apart."""
+    """Return the table of what the default model is to reach, and whether it does."""
     parts = [groups(results)[name] for name in (ALL, FLAT)]
     reached = [_reached(part) for part in parts]
     rows = []
@@ -209,9 +206,9 @@ def _iou_error(results: list[Result]) -> float:
 
 
 def by_modality(results: list[Result]) -> str:
-    """Return the table of the model's own scores by modality, with intervals; vessels apart."""
+    """Return the table of the model's own scores by modality, with intervals."""
     known = groups(results)
-    modalities = grouped(known[ALL], lambda r: r.modality)
+    modalities = grouped(results, lambda r: r.modality)
     rows = [
         [name, len({r.dataset for r in part}), len(part), *(macro(part, prompt).long for prompt in OWN)]
         for name, part in (known | modalities).items()
@@ -220,7 +217,7 @@ def by_modality(results: list[Result]) -> str:
 
 
 def summary(results: list[Result]) -> dict[str, float]:
-    """Return the figures that go on the model's card: macro Dice over all sets, without vessels."""
+    """Return the figures that go on the model's card: macro Dice over all sets."""
     known = groups(results)[ALL]
     sets = len({r.dataset for r in known})
     return {f"Dice, {prompt}, {sets} evaluation sets": macro(known, prompt).mean for prompt in OWN}

@@ -30,7 +30,7 @@ from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
 from training.tiny.losses import loss_terms  # noqa: E402
 from training.tiny.pieces import pieces_of  # noqa: E402
-from training.tiny.quick_check import check, dice, letterbox  # noqa: E402
+from training.tiny.quick_check import check, dice, letterbox, some_of_each  # noqa: E402
 from training.tiny.scenes import Balanced, Sampler, anchor_of  # noqa: E402
 from training.tiny.task import Plan, TinyTask, corrected, is_lone_click  # noqa: E402
 from training.tiny.train import average_decay, groups, make_network  # noqa: E402
@@ -346,8 +346,16 @@ def test_the_recipe_in_miniature_runs_and_says_what_did_not_improve(tmp_path, ca
 
 def test_the_check_scores_a_network_and_the_ellipse(views):
     scores = check(TinyNetwork(), views[:1])
-    assert set(scores) == {"box", "click", "ellipse", "box synthetic"}
+    asked = ("box", "click", "ellipse")
+    assert set(scores) == {*asked, *(f"{name} synthetic" for name in asked)}
     assert all(0 <= score <= 1 for score in scores.values())
+
+
+def test_some_views_of_each_family_are_always_the_same(views):
+    families = [replace(view, family=name) for view in views for name in ("a", "b")]
+    some = some_of_each([*families, replace(views[0], family="c", image=None)], 2)
+    assert [view.family for view in some] == ["a", "a", "b", "b"]
+    assert [id(view) for view in some] == [id(view) for view in some_of_each(families, 2)]
 
 
 def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):

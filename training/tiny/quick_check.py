@@ -1,6 +1,7 @@
-"""Macro Dice on the held-out families of the training cases: `python -m training.tiny.quick_check --data DATA ...`.
+"""Macro Dice on families of the training cases: `python -m training.tiny.quick_check --data DATA ...`.
 
-A glance at whether training works, in seconds. It opens no case that is meant for evaluation; the benchmark does.
+A glance, in seconds, at whether training works (on the held-out families), and at how well a network has learnt what it
+was shown (`--families trained`). It opens no case that is meant for evaluation; the benchmark does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from samaritan.core.prompts import Box, Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
-from training.arguments import cases_folder, run_script, weights_file
+from training.arguments import cases_folder, count, run_script, weights_file
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 
@@ -71,8 +72,19 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
             for name, predicted in zip(scores, found, strict=True):
                 scores[name].setdefault(view.family, []).append(dice(mask, predicted))
     result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
-    result |= {f"box {family}": float(np.mean(values)) for family, values in scores["box"].items()}
+    for name in ("box", "ellipse", "click"):
+        result |= {f"{name} {family}": float(np.mean(values)) for family, values in scores[name].items()}
     return {name: round(value, 4) for name, value in result.items()}
+
+
+def some_of_each(views: Sequence[View], most: int) -> list[View]:
+    """Return `most` views of each family at most, drawn by chance, but always the same."""
+    families: dict[str, list[View]] = {}
+    for view in views:
+        if view.image is not None:
+            families.setdefault(view.family, []).append(view)
+    rng = np.random.default_rng(0)
+    return [family[index] for family in families.values() for index in rng.permutation(len(family))[:most]]
 
 
 def picture(pixels: Array) -> Image:
@@ -116,10 +128,15 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--families", choices=("held-out", "trained"), default="held-out")
+    parser.add_argument("--most", type=count, help="views of each family at most, drawn by chance, always the same")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    network = read_network(options.weights)
-    print(json.dumps(check(network, split(load_views(options.data, options.cache))[1]), indent=2))
+    trained, held = split(load_views(options.data, options.cache))
+    views = trained if options.families == "trained" else held
+    if options.most:
+        views = some_of_each(views, options.most)
+    print(json.dumps(check(read_network(options.weights), views), indent=2))
 
 
 if __name__ == "__main__":
