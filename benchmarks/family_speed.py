@@ -28,8 +28,8 @@ from benchmarks.page import replace_part
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Model
+from samaritan.core.process import peak_rss
 from samaritan.core.prompts import Point, Prompts
-from samaritan.infer.memory import peak_rss
 
 SIDE = 1024
 CLICKS = 8

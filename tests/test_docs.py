@@ -4,10 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from tests.cli.helpers import use_fake_model
 
 from samaritan.cli import main
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import Image
 from samaritan.io import write
 from samaritan.testing import phantoms
 
@@ -30,6 +34,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     write(phantoms.ct_volume((300, 320, 90)).image, folder / "ct.nii.gz")
     write(phantoms.picture(400, 360, colour=True).image, folder / "photo.png")
+    _lay_out_sequences(folder)
     (document,) = _json_of_the_prompts_guide()
     (folder / "prompts.json").write_text(document)
     return folder
@@ -41,6 +46,17 @@ def scans(files, monkeypatch):
     use_fake_model(monkeypatch)
     monkeypatch.chdir(files)
     monkeypatch.setenv("SAMARITAN_CACHE", str(files / ".cache"))
+
+
+def _lay_out_sequences(folder):
+    """Write a lesion in an MR of three sequences: a file for each, and one for all."""
+    near = np.linalg.norm(np.mgrid[:40, :36, :6] - np.array([22, 16, 3])[:, None, None, None], axis=0) < 8
+    noise = np.random.default_rng(1).normal(0, 9, (3, *near.shape))
+    grid = Geometry.from_spacing(near.shape, (1, 1, 3))
+    scan = np.where(near, 300, 100) + noise
+    for name, values in zip(("t1", "t2", "axial"), scan, strict=True):
+        write(Image(values[None].astype(np.float32), grid), folder / f"{name}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(scan, 0, -1), grid.affine), folder / "mr.nii.gz")
 
 
 def _json_of_the_prompts_guide():

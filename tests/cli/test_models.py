@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from tests.cli.helpers import samaritan
 from tests.models.file_server import serving
 from tests.models.toys import Toy, publish, use_toys
 
-from samaritan.models import MODELS, published, tiny
+from samaritan.models import MODELS, model_card, published, tiny
+from samaritan.models.bundle import write_card
 from samaritan.models.checkpoint import sha256_of
 
 CONTENT = bytes(range(256)) * 20_000
@@ -23,7 +25,7 @@ WITH_CARDS = """
 import sys
 from pathlib import Path
 from samaritan.models import published
-published._CARDS = Path(sys.argv.pop(1))
+published.CARDS = Path(sys.argv.pop(1))
 from samaritan.cli import main
 main(sys.argv[1:])
 """
@@ -46,7 +48,7 @@ def served(toys):
 
 def program(*args):
     """Run the program with the toys' cards, in a process of its own."""
-    return samaritan(published._CARDS, *args, script=WITH_CARDS)
+    return samaritan(published.CARDS, *args, script=WITH_CARDS)
 
 
 def save(width, path, **beside):
@@ -68,10 +70,40 @@ def test_models_are_listed_and_the_default_marked(run):
 def test_a_card_names_licence_data_and_prompts(run):
     done = run("models", "tiny")
     assert done.code == 0
-    for name in ("licence", "training_data", "prompts", "sha256", "commercial_use"):
-        assert name in done.out
+    for name in ("licence", "training_data", "prompts", "sha256", "commercial_use", "intensity_range"):
+        assert f"\n{name} " in done.out
     assert json.loads(run("models", "tiny", "--json").out)["licence"] == "Apache-2.0"
     assert run("models", "show", "tiny").out == done.out
+
+
+def test_a_card_names_what_matters_to_who_uses_a_published_model(run):
+    told = dict(line.split(maxsplit=1) for line in run("models", "medsam2").out.splitlines())
+    assert told["base"] == "sam2.1-tiny"
+    assert told["normalisation"].startswith("both sides of the picture to 512")
+    assert told["ct_window"] == "40.0, 400.0"
+    assert told["licence_url"] == "https://huggingface.co/wanglab/MedSAM2"
+    found = json.loads(run("models", "sam-vit-b", "--json").out)
+    assert (found["ct_window"], found["intensity_range"]) == (None, [0.0, 255.0])
+    assert found["checkpoint"]["licence_url"] == "https://spdx.org/licenses/Apache-2.0.html"
+
+
+@pytest.mark.parametrize("words", [("models",), ("models", "show"), ("models", "inspect")])
+def test_the_card_of_an_exported_model_is_shown(run, place, words):
+    folder = place / "tiny"  # called like a model
+    folder.mkdir()
+    write_card(folder, replace(model_card("medsam"), title="Mine"), {"runtime": "auto"}, {})
+    done = run(*words, folder)
+    assert done.code == 0
+    assert "Mine" in done.out
+    assert f"{folder}" in done.out
+    told = json.loads(run(*words, folder, "--json").out)
+    assert (told["title"], told["checkpoint"]) == ("Mine", {"state": "exported", "path": str(folder)})
+
+
+def test_the_card_of_a_file_is_what_inspect_says(run, place):
+    done = run("models", place / "mine.pth")
+    assert done.code == 2
+    assert f"samaritan models inspect {place / 'mine.pth'}" in done.err
 
 
 def test_an_unknown_model_is_a_usage_error_that_suggests_one(run):
@@ -144,9 +176,10 @@ def test_a_licence_is_accepted_by_an_option(run, served, word):
     assert run("models", "pull", "toy", word).code == 0
 
 
-def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(served):
+@pytest.mark.parametrize("words", [(), ("--force", "--accept-licence")])
+def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(served, words):
     served.pause_after = len(CONTENT) // 2
-    command = [sys.executable, "-c", WITH_CARDS, str(published._CARDS), "models", "pull", "toy"]
+    command = [sys.executable, "-c", WITH_CARDS, str(published.CARDS), "models", "pull", "toy", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     part = published.published("toy").path.with_name("toy.pth.part")
     deadline = time.monotonic() + 30
@@ -156,9 +189,10 @@ def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(served):
     out, err = process.communicate(timeout=10)
     served.resume.set()
     assert (process.returncode, out) == (130, "")
-    assert err == f"interrupted: {part.stat().st_size:,} bytes are kept\nTo go on: samaritan models pull toy\n"
+    line = " ".join(("pull toy", *words))
+    assert err == f"interrupted: {part.stat().st_size:,} bytes are kept\nTo go on: samaritan models {line}\n"
     served.pause_after = None
-    assert program("models", "pull", "toy").code == 0
+    assert program("models", "pull", "toy", *words).code == 0
     assert served.asked[-1][1]["range"].startswith("bytes=")
 
 
@@ -178,6 +212,13 @@ def test_inspect_says_exactly_what_a_file_is(run, toys):
     assert (told["nearest"]["variant"], told["nearest"]["exact"]) == ("toy", True)
 
 
+def test_inspect_says_which_models_a_file_may_be(run, toys):
+    publish("toy-medical", variant="toy", file="medical.pth")
+    mine = save(4, toys / "mine.pth")
+    assert "or             toy-medical (then: --model toy-medical --weights FILE)" in run("models", "inspect", mine).out
+    assert json.loads(run("models", "inspect", mine, "--json").out)["others"] == ["toy-medical"]
+
+
 def test_inspect_says_how_a_file_differs_from_what_it_is_most_like(run, toys):
     publish("toy-large", variant="toy-large", file="large.pth")
     state = {**Toy(6).state_dict(), **{f"adapter.{n}": torch.ones(2) for n in range(7)}}
@@ -185,13 +226,22 @@ def test_inspect_says_how_a_file_differs_from_what_it_is_most_like(run, toys):
     torch.save(state, toys / "changed.pth")
     done = run("models", "inspect", toys / "changed.pth")
     assert done.code == 0
-    assert "toy-large, family toy: 50% of the tensors are alike" in done.out
+    assert "toy-large, family toy: 8 of 16 tensors are alike" in done.out
     for part in ("missing        last.bias", "not known      adapter.0", "and 2 more"):
         assert part in done.out
     told = json.loads(run("models", "inspect", toys / "changed.pth", "--json").out)["nearest"]
     assert len(told["unexpected"]) == 7
     torch.save({"other": torch.ones(2)}, toys / "other.pth")
     assert "none that is known here" in run("models", "inspect", toys / "other.pth").out
+
+
+def test_inspect_prints_nothing_that_a_terminal_would_obey(run, toys):
+    torch.save(
+        {**Toy(4).state_dict(), "\x1b]0;\x07\rmodel   toy: exactly its tensors": torch.ones(2)}, toys / "odd.pth"
+    )
+    done = run("models", "inspect", toys / "odd.pth")
+    assert r"not known      \x1b]0;\x07\rmodel   toy" in done.out
+    assert not set("\x1b\x07\r") & set(done.out)
 
 
 class Payload:
@@ -255,7 +305,7 @@ def test_weights_without_a_model_and_of_another_are_told(run, toys, photo):
     assert f"To have it found out: --model {large}" in done.err
     done = run("segment", photo[0], "--model", "toy", "--weights", large, "--box", "10,10:40,40")
     assert done.code == 1
-    assert "It is a checkpoint of toy-large: use --model toy-large" in done.err
+    assert f"It is a checkpoint of toy-large: use --model {large}" in done.err
 
 
 def test_a_checkpoint_is_never_written_over(run, toys, photo):

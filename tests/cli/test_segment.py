@@ -150,6 +150,13 @@ class TestPicture:
             assert run("segment", path, *option, "-o", "out.png").code == 0, option
             assert dice(read_labels("out.png").array > 0, phantom.mask(1)) > 0.9, option
 
+    def test_words_reach_the_model_and_a_model_that_cannot_read_says_so(self, run, photo):
+        path, _ = photo
+        done = run("segment", path, "--text", "polyp", "-o", "out.png")
+        assert done.code == 2
+        assert "a text prompt for model" in done.err
+        assert "an empty text prompt" in run("segment", path, "--text", " ").err
+
 
 class TestNoPrompt:
     @pytest.mark.parametrize("which", ["ct", "photo"])

@@ -66,6 +66,34 @@ def test_planes_and_channels():
         image.channel("grean")
 
 
+def test_images_become_channels_of_one():
+    rng = np.random.default_rng(1)
+    t1, t2 = (rng.integers(0, 99, (1, *GRID.shape)).astype(dtype) for dtype in (np.int16, np.float32))
+    parts = {"t1": Image(t1, GRID, modality="MR", window=(4, 2), source="a.nii"), "t2": Image(t2, GRID, modality="MR")}
+    both = Image.from_channels(parts)
+    assert (both.channels, both.modality, both.window, both.source) == (("t1", "t2"), "MR", None, "a.nii")
+    np.testing.assert_array_equal(both.array, np.concatenate([t1, t2]))
+    assert both.array.dtype == np.float32
+    assert both.array[0].flags.f_contiguous
+    np.testing.assert_array_equal(both.channel("t2").array, t2)
+    assert Image.from_channels({"t1": parts["t1"]}).window == (4, 2)
+    assert (
+        Image.from_channels({"ct": Image(t1, GRID, modality="CT"), "pet": Image(t2, GRID, modality="PT")}).modality
+        == ""
+    )
+
+
+def test_images_that_cannot_be_channels_of_one_are_refused():
+    t1 = Image(np.zeros((1, *GRID.shape)), GRID)
+    with pytest.raises(ImageError, match="no image"):
+        Image.from_channels({})
+    with pytest.raises(ImageError, match="'t2' with channels of its own: red, green, blue"):
+        Image.from_channels({"t1": t1, "t2": Image(np.zeros((3, *GRID.shape)), GRID, RGB)})
+    moved = Geometry.from_spacing(GRID.shape, (1, 1, 3))
+    with pytest.raises(GeometryMismatchError, match="channel 't2'"):
+        Image.from_channels({"t1": t1, "t2": Image(t1.array, moved)})
+
+
 def test_label_map_from_masks_lets_the_first_win():
     first, second = np.zeros(GRID.shape, bool), np.zeros(GRID.shape, bool)
     first[:2], second[1:3] = True, True

@@ -193,6 +193,7 @@ def test_the_key_is_of_content_not_of_place_or_memory_order():
     changed[0, 5, 5] += 1
     assert key != content_key(Image(changed, image.geometry), card)
     assert key != content_key(Image(image.array.astype(np.float32), image.geometry), card)
+    assert key != content_key(Image(image.array, image.geometry, modality="CT"), card)  # a model may go by it
     repeated = np.broadcast_to(image.array, (3, *image.shape))
     assert content_key(Image(repeated, image.geometry, ("a", "b", "c")), card) != key
     assert content_key(Image(repeated, image.geometry, ("a", "b", "c")), card) == content_key(

@@ -5,6 +5,7 @@ import numpy as np
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.embedder import Embedder
 from samaritan.testing import FakeModel
+from samaritan.testing.fake_model import FakeEmbedding
 from samaritan.testing.phantoms import ct_volume
 
 
@@ -29,6 +30,26 @@ def test_a_plane_is_encoded_once_and_knows_its_grid():
     assert first.geometry == again.geometry == phantom.image.geometry.plane("k", 3)
     np.testing.assert_array_equal(first.grey, again.grey)
     assert set(embedder.stopwatch.seconds) == {"prepare", "embed"}
+
+
+class Whole(FakeModel):
+    """A fake model that takes volumes."""
+
+    def embed(self, image):
+        self.embeds += 1
+        return FakeEmbedding(image.array[0], image.geometry)
+
+
+def test_the_whole_image_is_encoded_once_for_each_axis_that_is_k():
+    phantom = ct_volume((24, 20, 18))
+    embedder = Embedder(Whole(), phantom.image)
+    as_it_is, turned = embedder.embedding(None), embedder.embedding("i")
+    assert as_it_is.geometry == phantom.image.geometry
+    assert turned.geometry.plane("k", 5).matches(phantom.image.geometry.plane("i", 5))
+    np.testing.assert_array_equal(turned.grey, as_it_is.grey.transpose(1, 2, 0))
+    assert embedder.embedding("i") is turned
+    embedder.embedding(None)
+    assert embedder.model.embeds == 2
 
 
 def test_memory_is_bounded():

@@ -1,4 +1,4 @@
-"""Intensities: which window, which percentiles, which channels."""
+"""Intensities: which window, which percentiles, and what a model sees of colour."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ from samaritan.core.model import ModelCard
 from samaritan.infer.intensity import WINDOWS, IntensityMap, parse_window
 
 
-def card(channels=3, intensity_range=(0.0, 255.0), ct_window=None):
+def card(channels=3, intensity_range=(0.0, 255.0), ct_window=None, *, standardises=False):
     return ModelCard(
         name="x", family="x", title="x", licence="MIT", commercial_use=True, native_shape=(8, 8), dims=2,
         prompts=frozenset({"point"}), sha256="0" * 64, channels=channels, intensity_range=intensity_range,
-        ct_window=ct_window,
+        ct_window=ct_window, standardises=standardises,
     )  # fmt: skip
 
 
@@ -29,6 +29,11 @@ def image(values, modality="", **fields):
 
 def prepared(source, window=None, **wanted):
     return IntensityMap.of(source, card(**wanted), window=window)(source).array[:, :, 0, 0]
+
+
+def scale_of(source):
+    [scale] = IntensityMap.of(source, card()).scales
+    return scale
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,15 @@ def test_values_that_only_hounsfield_units_have_are_windowed_too():
     values = [-1000, -160, 40, 240]
     np.testing.assert_allclose(prepared(image(np.array(values, np.int16)))[0], [0, 0, 127.5, 255])
     # a modality that is known is believed
-    assert IntensityMap.of(image(np.array(values, np.int16), "MR"), card()).low > -160 - 1
+    assert scale_of(image(np.array(values, np.int16), "MR")).low > -160 - 1
+
+
+@pytest.mark.parametrize(
+    ("modality", "lowest", "told"), [("", -1000, "CT"), ("", -400, ""), ("CT", 0, "CT"), ("MR", -1000, "MR")]
+)
+def test_the_model_is_told_that_values_are_hounsfield_units(modality, lowest, told):
+    source = image(np.array([lowest, 0, 40, 90], np.int16), modality)
+    assert IntensityMap.of(source, card())(source).modality == told
 
 
 def test_ct_is_shown_in_the_window_that_the_model_was_trained_on():
@@ -75,6 +88,35 @@ def test_ct_is_shown_in_the_window_that_the_model_was_trained_on():
     np.testing.assert_allclose(prepared(image(values, "CT"), "40,400", ct_window=(0.0, 2000.0))[0, 2], 255)
     other = prepared(image(np.array([0, 1, 1000], np.int16), "MR"), ct_window=(0.0, 2000.0))
     assert other[0, 2] == 255
+
+
+RAW = {"channels": 1, "intensity_range": (-2000.0, 2000.0), "ct_window": (0.0, 1000.0), "standardises": True}
+
+
+@pytest.mark.parametrize(
+    ("window", "low", "high"), [(None, -500, 500), ("lung", -500, 150), ("bone", -500, 500), ((40.0, 80.0), 0, 80)]
+)
+def test_a_model_that_standardises_gets_hounsfield_units_on_one_scale_whatever_the_window(window, low, high):
+    values = np.array([-1000, -400, 0, 30, 100, 900], np.int16)
+    for source in (image(values, "CT"), image(values)):
+        np.testing.assert_allclose(prepared(source, window, **RAW)[0], 4 * np.clip(values, low, high), atol=1e-3)
+
+
+def test_a_window_beside_what_such_a_model_sees_is_refused():
+    with pytest.raises(ImageError, match=r"from 600 to 800 on values from -1000 to 900: nothing to see"):
+        prepared(image(np.array([-1000, 0, 900], np.int16), "CT"), (700, 200), **RAW)
+
+
+def test_a_model_that_standardises_gets_all_values_of_anything_else():
+    """PET's few hot voxels are what is looked for: percentiles would make them all the same."""
+    uptake = np.concatenate([np.linspace(0, 2, 10_000), [8, 12, 20, 40]])
+    for dtype in (np.float32, np.float64):
+        seen = prepared(image(uptake.astype(dtype), "PT"), **RAW)[0]
+        np.testing.assert_allclose(seen, uptake * 100 - 2000, atol=1e-2)
+    np.testing.assert_allclose(prepared(image(uptake, "PT"), (5, 10), **RAW)[0], np.clip(uptake, 0, 10) * 400 - 2000)
+    np.testing.assert_allclose(
+        prepared(image(np.array([3, 100], np.uint8)), **{**RAW, "intensity_range": (0, 255)}), [[3, 100]]
+    )
 
 
 def test_a_window_goes_before_everything():
@@ -98,7 +140,7 @@ def test_eight_bits_stay_as_they_are():
 def test_mr_is_scaled_by_percentiles_without_the_background():
     tissue = np.linspace(100, 1100, 10001)
     values = image(np.concatenate([np.zeros(90000), tissue, [1e6]]).astype(np.float32), "MR")
-    mapped = IntensityMap.of(values, card())
+    mapped = scale_of(values)
     # half a percent of the tissue's range of 1000, at both ends; not pulled down by nine parts of air
     assert mapped.low == pytest.approx(105, abs=1)
     assert mapped.high == pytest.approx(1095, abs=1)
@@ -131,7 +173,7 @@ def test_grey_is_repeated_without_copying():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 def test_a_constant_image_is_refused(dtype):
-    with pytest.raises(ImageError, match="all 7"):
+    with pytest.raises(ImageError, match=r"all 7.*contrast.*nothing to segment"):
         prepared(image(np.full(9, 7, dtype)))
 
 

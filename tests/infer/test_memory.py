@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from samaritan.core.errors import OutOfMemoryBudgetError, ResourceError
-from samaritan.infer.memory import MIB, SLACK, format_size, parse_size, peak_rss, plan_embeddings
+from samaritan.core.process import peak_rss
+from samaritan.infer.memory import MIB, SLACK, format_size, parse_size, plan_embeddings
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,8 @@ SEGMENT = """
 import sys, numpy as np
 from samaritan.core.prompts import Prompts
 from samaritan.infer import segment
-from samaritan.infer.memory import MIB, SLACK, peak_rss
+from samaritan.core.process import peak_rss
+from samaritan.infer.memory import MIB, SLACK
 from samaritan.testing import FakeModel
 from samaritan.testing.phantoms import ct_volume
 

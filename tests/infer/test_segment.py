@@ -130,6 +130,65 @@ def test_a_model_of_volumes_gets_the_whole_volume_once():
         one(phantom, Point((1, 1, 1)), model=model)
 
 
+class Slices(Volumes):
+    """Takes volumes by slices: like ``Volumes``, in boxes that are thick along k; a flat one bounds its plane only."""
+
+    def __init__(self):
+        super().__init__()
+        self._card = replace(self.card, native_shape=(8, 8, 1))
+        self.spacings = []
+
+    def embed(self, image):
+        self.spacings.append(image.geometry.spacing)
+        return super().embed(image)
+
+    def decode(self, embedding, prompts, previous=None):
+        [box] = prompts.boxes
+        if box.stop[2] - box.start[2] == 1:
+            box = Box((*box.start[:2], 0), (*box.stop[:2], embedding.geometry.shape[2]))
+        return super().decode(embedding, Prompts(prompts.geometry, (box,)), previous)
+
+
+SPACED = ct_volume((24, 20, 18), affine=np.diag([3.0, 1, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("axis", "spacings"), [(None, (1, 2, 3)), ("i", (1, 2, 3)), ("j", (3, 2, 1)), ("k", (3, 1, 2))]
+)
+def test_a_model_that_follows_slices_gets_them_along_the_axis(axis, spacings):
+    model, box = Slices(), SPACED.box(1)
+    found = one(SPACED, box, model=model, axis=axis)
+    assert np.array_equal(found.mask, SPACED.mask(1))
+    assert model.spacings == [pytest.approx(spacings)]
+
+
+@pytest.mark.parametrize("normal", [0, 1, 2])
+def test_a_model_that_follows_slices_gets_those_that_a_box_is_drawn_in(normal):
+    model, box = Slices(), SPACED.box(1, margin=1)
+    start, stop = list(box.start), list(box.stop)
+    start[normal] = (start[normal] + stop[normal]) // 2
+    stop[normal] = start[normal] + 1
+    found = one(SPACED, Box(start, stop), model=model)
+    assert np.array_equal(found.mask, SPACED.mask(1))
+
+
+def test_objects_with_the_same_axis_share_the_embedding_of_a_model_that_follows_slices():
+    model, flat = Slices(), SPACED.box(2)
+    middle = (flat.start[1] + flat.stop[1]) // 2
+    across = Box((flat.start[0], middle, flat.start[2]), (flat.stop[0], middle + 1, flat.stop[2]))
+    boxes = {"a": SPACED.box(1), "b": across, "c": SPACED.box(2)}
+    objects = {name: Prompts(SPACED.image.geometry, (box,)) for name, box in boxes.items()}
+    result = segment(model, SPACED.image, objects)
+    assert model.embeds == 2
+    assert all(item.mask.any() for item in result.objects)
+
+
+def test_a_model_that_sees_the_whole_volume_needs_no_axis():
+    model = Volumes()
+    found = one(SPACED, SPACED.box(1), model=model, axis="i")
+    assert np.array_equal(found.mask, SPACED.mask(1))
+
+
 def test_progress_counts_up_to_its_total():
     phantom = ct_volume()
     calls = []

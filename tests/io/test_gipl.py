@@ -41,6 +41,7 @@ def test_frames(tmp_path):
     np.testing.assert_array_equal(
         read(tmp_path / "a.gipl", select=1).array[0, ..., 0], np.arange(24).reshape(4, 3, 2)[..., 1]
     )
+    assert read(tmp_path / "a.gipl", as_channels=True).channels == ("channel 0", "channel 1")
 
 
 @pytest.mark.parametrize("packed", [False, True])

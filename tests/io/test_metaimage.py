@@ -122,6 +122,7 @@ def test_frames_and_channels(tmp_path):
     with pytest.raises(ImageError, match="3 volumes"):
         read(tmp_path / "a.mha")
     np.testing.assert_array_equal(read(tmp_path / "a.mha", select=2).array[0], VALUES + 2)
+    np.testing.assert_array_equal(read(tmp_path / "a.mha", as_channels=True).array, [VALUES + n for n in range(3)])
     SimpleITK.WriteImage(SimpleITK.Compose(frames), str(tmp_path / "b.mha"))
     assert read(tmp_path / "b.mha").channels == ("channel 0", "channel 1", "channel 2")
     np.testing.assert_array_equal(read(tmp_path / "b.mha", select="channel 1").array[0], VALUES + 1)

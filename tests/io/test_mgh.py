@@ -29,6 +29,7 @@ def test_frames(tmp_path):
     with pytest.raises(ImageError, match="3 volumes"):
         read(tmp_path / "a.mgz")
     np.testing.assert_array_equal(read(tmp_path / "a.mgz", select=2).array[0], values[..., 2])
+    np.testing.assert_array_equal(read(tmp_path / "a.mgz", as_channels=True).array, np.moveaxis(values, -1, 0))
 
 
 @pytest.mark.parametrize("packed", [False, True])

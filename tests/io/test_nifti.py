@@ -117,7 +117,26 @@ def test_a_fourth_axis_must_be_chosen_from(tmp_path):
             read(path, select=3)
         with pytest.raises(ImageError):
             read_labels(path)
+        whole = read(path, as_channels=True)
+        assert whole.channels == ("channel 0", "channel 1", "channel 2")
+        np.testing.assert_array_equal(whole.array, np.moveaxis(frames, -1, 0))
+        np.testing.assert_array_equal(read(path, select=1, as_channels=True).array[0], frames[..., 1])
     np.testing.assert_array_equal(read(save(tmp_path / "b.nii", frames[..., :1])).array[0], frames[..., 0])
+
+
+def test_sequences_that_are_nan_throughout_are_read_as_nothing(tmp_path):
+    frames = np.arange(72, dtype=np.float32).reshape(4, 3, 2, 3)
+    frames[..., 1] = np.nan
+    with pytest.warns(LossWarning, match=r"channels \[1\] are NaN throughout"):
+        image = read(save(tmp_path / "a.nii", frames), as_channels=True)
+    np.testing.assert_array_equal(image.array, np.nan_to_num(np.moveaxis(frames, -1, 0)))
+    with pytest.warns(LossWarning, match="NaN"):
+        read(save(tmp_path / "b.nii", frames, intent_code=1007))
+    frames[0, 0, 0, 2] = np.nan
+    with pytest.warns(LossWarning), pytest.raises(ImageError, match="1 of 72 voxels"):
+        read(save(tmp_path / "c.nii", frames), as_channels=True)
+    with pytest.raises(ImageError, match="NaN"):
+        read(tmp_path / "a.nii", select=1)
 
 
 def test_vectors_are_channels(tmp_path):

@@ -137,6 +137,9 @@ def test_lists_are_frames_and_vectors_are_channels(tmp_path):
     with pytest.raises(ImageError, match="3 volumes"):
         read(frames)
     np.testing.assert_array_equal(read(frames, select=1).array[0], array[1])
+    sequences = read(frames, as_channels=True)
+    assert not sequences.is_colour  # whatever their type and number
+    np.testing.assert_array_equal(sequences.array, array)
     with pytest.raises(UnknownNameError):
         read(frames, select=3)
     colour = read(save(tmp_path / "b.nrrd", array.T.tobytes(), **four, kinds="RGB-color domain domain domain"))

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from tests.models.references import randomise
 
-from samaritan.core.errors import ChecksumError, UnknownNameError, WeightsError, WriteError
+from samaritan.core.errors import ChecksumError, ResourceError, UnknownNameError, WeightsError, WriteError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
+from samaritan.core.model import decode_all
 from samaritan.core.prompts import Box, Point, Prompts
 from samaritan.models import export as exporting
 from samaritan.models import load_model, sam
 from samaritan.models.bundle import load_bundle
+from samaritan.models.certificate import certify
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.published import published
+from samaritan.models.trial import Source, peak_memory
 from samaritan.testing.conformance import UNTRAINED_MODEL_CHECKS
 
 SIDE = 128
@@ -41,6 +44,10 @@ def folder(tmp_path_factory):
     return path
 
 
+def told(folder):
+    return json.loads((folder / "parity.json").read_text())
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "auto"])
 def test_masks_are_the_originals(folder, runtime):
     exported, image = load_bundle(folder, runtime=runtime), picture(77, 50, seed=3)
@@ -58,6 +65,21 @@ def test_masks_are_the_originals(folder, runtime):
     assert wanted.logits.std() > 0.1
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_objects_decoded_together_are_what_they_are_alone(folder, runtime):
+    exported, image = load_bundle(folder, runtime=runtime), picture(77, 50, seed=3)
+    embedding = exported.embed(image)
+    boxes = [Prompts(image.geometry, (Box((n, 5, 0), (40, 30, 1)),)) for n in range(4)]
+    mixed = [*boxes, Prompts(image.geometry, (Point((20, 20, 0)),)), Prompts(image.geometry, (Point((30, 9, 0)),) * 3)]
+    previous = [exported.decode(embedding, boxes[0]), *[None] * (len(mixed) - 1)]
+    together = decode_all(exported, embedding, mixed, previous)
+    for asked, before, found in zip(mixed, previous, together, strict=True):
+        alone = exported.decode(embedding, asked, before)
+        np.testing.assert_allclose(found.logits, alone.logits, atol=1e-4)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
+    assert np.ptp([found.logits[0, 5, 5] for found in together]) > 1e-2
+
+
 def test_a_bundle_is_a_model_by_its_path_with_the_originals_card(folder):
     loaded = load_model(str(folder), device="cpu")
     same = {"base", "title", "licence", "prompts", "training_data", "native_shape", "intensity_range", "ct_window"}
@@ -66,11 +88,20 @@ def test_a_bundle_is_a_model_by_its_path_with_the_originals_card(folder):
 
 
 def test_the_certificate_tells_what_was_compared(folder):
-    told = json.loads((folder / "parity.json").read_text())
-    assert told["images"] == 2
-    assert 0 <= told["logits_apart"] < 1e-3 < told["logits_spread"]
-    assert told["dice"] >= exporting.LEAST_DICE
-    assert min(told[side][what] for side in ("before", "after") for what in ("embed_s", "decode_s")) > 0
+    parity = told(folder)
+    assert parity["images"] == 2
+    assert 0 <= parity["logits_apart"] < 1e-3 < parity["logits_spread"]
+    assert parity["dice"] >= exporting.LEAST_DICE
+    assert min(parity[side][what] for side in ("before", "after") for what in ("embed_s", "decode_s")) > 0
+
+
+def test_the_certificate_has_the_memory_of_each_in_a_process_of_its_own(folder):
+    # Nobody said where the original lies: only the folder could be tried by another process.
+    assert told(folder)["before"]["memory_mib"] is None
+    assert 40 < told(folder)["after"]["memory_mib"] < 1000
+    held = np.ones(200 << 17)  # 200 MiB that this process holds, and that process must not be charged with
+    cost = certify(model(), model(), [picture()], sources=(Source(str(folder)), None)).before
+    assert abs(cost.memory_mib - told(folder)["after"]["memory_mib"]) < held.nbytes / 2**21
 
 
 @pytest.mark.parametrize("check", UNTRAINED_MODEL_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
@@ -138,9 +169,10 @@ def test_damage_is_named(folder, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"version" = 1', '"version" = 9', "version 9"),
+        ('"version" = 2', '"version" = 9', "version 9"),
         ("[bundle]", "[bundle", "no TOML"),
         ('"encoder.onnx" =', '"../encoder.onnx" =', "lists"),
+        ('"version" = 2', '"version" = 1', "version 1"),
         ('"runtime" = "auto"', "", "runtime"),
     ],
 )
@@ -152,6 +184,11 @@ def test_cards_that_are_not_ours_are_refused(folder, tmp_path, old, new, reason)
     card.write_text(text.replace(old, new))
     with pytest.raises(WeightsError, match=reason):
         load_bundle(target)
+
+
+def test_a_process_that_ends_early_is_reported():
+    with pytest.raises(ResourceError, match=r"'nowhere' ended early: .*unknown model"):
+        peak_memory(Source("nowhere"), picture())
 
 
 def test_an_unknown_runtime_is_refused(folder):

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samaritan.models import letterbox as letterboxes
 from samaritan.models.letterbox import Letterbox
 
 sizes = st.integers(1, 1500)
@@ -203,3 +204,18 @@ def test_without_a_fill_the_edges_are_drawn_out_into_the_margin(letterbox, seed)
     (x0, y0), (x1, y1) = letterbox.to_frame([[-0.5, -0.5], np.array(letterbox.plane) - 0.5])
     on_plane = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
     np.testing.assert_allclose(found[on_plane], wanted[on_plane], atol=1e-4)
+
+
+@given(margined, st.sampled_from([8, 32]), st.integers(0, 2**32 - 1))
+def test_logits_are_enlarged_as_pillow_enlarges_them(letterbox, cells, seed):
+    logits = np.random.default_rng(seed).normal(size=(2, cells, cells)).astype(np.float32)
+    found = letterbox.logits_from_frame(logits)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            letterboxes,
+            "_enlarge",
+            lambda masks, size, *, box: np.stack([letterboxes._resize(mask, size, box=box) for mask in masks]),
+        )
+        wanted = letterbox.logits_from_frame(logits)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert found.flags.c_contiguous == wanted.flags.c_contiguous

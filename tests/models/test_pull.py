@@ -24,7 +24,7 @@ from samaritan.core.errors import (
     WeightsError,
     WriteError,
 )
-from samaritan.models import download, refusals
+from samaritan.models import download, web_errors
 from samaritan.models.published import published, published_names, recorded
 from samaritan.models.pull import kept, pull
 
@@ -193,7 +193,8 @@ def test_a_file_without_a_published_size_has_a_limit(server, monkeypatch):
         pull("toy")
 
 
-def test_the_hash_that_the_hub_tells_counts_where_the_card_has_none(server):
+def test_the_hash_that_the_hub_tells_counts_where_the_card_has_none(server, monkeypatch):
+    monkeypatch.setattr(download, "_HUB", frozenset({"127.0.0.1"}))
     publish(url=server.url("/hub"))
     server.redirects["/hub"] = (server.url(), {"X-Linked-ETag": f'"{SHA256}"'})
     path = pull("toy")
@@ -202,14 +203,21 @@ def test_the_hash_that_the_hub_tells_counts_where_the_card_has_none(server):
     server.redirects["/hub"] = (server.url(), {"X-Linked-ETag": f'"{"0" * 64}"'})
     with pytest.raises(ChecksumError, match="as its server tells"):
         pull("toy", force=True)
-    server.redirects["/hub"] = (server.url(), {})
-    server.headers = {"ETag": f'"{"0" * 64}"'}
-    with pytest.raises(ChecksumError, match="as its server tells"):
-        pull("toy", force=True)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_hub_that_tells_another_hash_than_the_card_is_not_asked_for_gigabytes(server):
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_what_others_say_that_looks_like_a_hash_is_not_taken_for_one(server, sha256):
+    """GitHub's ETags have 64 digits, and are not the SHA-256 of the content."""
+    odd = f'"{"0" * 64}"'
+    publish(url=server.url("/moved"), sha256=sha256)
+    server.redirects["/moved"] = (server.url(), {"X-Linked-ETag": odd, "ETag": odd})
+    server.headers = {"ETag": odd, "X-Linked-ETag": odd}
+    assert pull("toy").read_bytes() == CONTENT
+
+
+def test_a_hub_that_tells_another_hash_than_the_card_is_not_asked_for_gigabytes(server, monkeypatch):
+    monkeypatch.setattr(download, "_HUB", frozenset({"127.0.0.1"}))
     publish(url=server.url("/hub"), sha256=SHA256)
     server.redirects["/hub"] = (server.url(), {"X-Linked-ETag": f'"{"0" * 64}"'})
     with pytest.raises(ChecksumError, match="Its publisher may have put another file there"):
@@ -263,35 +271,56 @@ def test_a_full_disk_is_found_out_before(server, monkeypatch):
     assert kept("toy") == 0
 
 
-def test_a_disk_that_gets_full_all_the_same_keeps_what_fitted(server, monkeypatch):
-    class Full:
-        """A file on a disk with room for half of it."""
-
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
-            self.file.close()
-
-        def write(self, piece):
-            if self.file.tell() > HALF:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            self.file.write(piece)
-
-        def flush(self):
-            self.file.flush()
-
-    writable = download._writable
-    with monkeypatch.context() as patch:
-        patch.setattr(download, "_writable", lambda path, mode: Full(writable(path, mode)))
-        with pytest.raises(WriteError, match=r"No space left on device\. Free some space, then type the same again"):
+def test_a_disk_that_gets_full_all_the_same_keeps_what_fitted(server):
+    resource = pytest.importorskip("resource", reason="Windows has no limit to the size of files")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = 3 * download._AT_ONCE - 100  # so little is left over that a buffer would keep it, and fail again when closed
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most[1]))
+    try:
+        with pytest.raises(WriteError, match=r"File too large\. Free some space, then type the same again"):
             pull("toy")
-    assert HALF < kept("toy") < len(CONTENT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert kept("toy") == room
     assert pull("toy").read_bytes() == CONTENT
-    assert ranges(server)[-1].startswith("bytes=")
+    assert ranges(server)[-1] == f"bytes={room}-"
+
+
+def test_a_forced_call_that_was_cut_off_is_gone_on_from(server):
+    old = pull("toy")
+    cut(server, HALF, 0)
+    with pytest.raises(WeightsError, match="it goes on from there"):
+        pull("toy", force=True)
+    assert old.read_bytes() == CONTENT
+    assert pull("toy", force=True).read_bytes() == CONTENT
+    assert ranges(server)[-1] == f"bytes={HALF}-"
+
+
+def test_a_folder_in_the_place_of_the_file_is_told_before_anything_is_fetched(server):
+    published("toy").path.mkdir(parents=True)
+    with pytest.raises(WriteError, match="is a folder"):
+        pull("toy")
+    assert not server.asked
+
+
+def test_a_file_that_cannot_be_replaced_stays_right(server, monkeypatch):
+    publish(url=server.url())
+    path = pull("toy")
+    server.content = CONTENT[::-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "in use")))
+        with pytest.raises(WriteError, match="Close what uses it"):
+            pull("toy", force=True)
+    assert recorded(path) == SHA256
+    assert pull("toy") == path
+
+
+def test_a_hash_that_cannot_be_recorded_is_told(server, monkeypatch):
+    publish(url=server.url())
+    published("toy").path.with_name("toy.pth.sha256").mkdir(parents=True)
+    with pytest.raises(WriteError, match="is here, but its SHA-256 cannot be kept beside it"):
+        pull("toy")
+    assert published("toy").path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -314,7 +343,7 @@ def test_refusals_are_told_in_words(server, status, words):
 
 def test_who_is_refused_by_the_hub_is_told_how_to_log_in():
     error = SimpleNamespace(code=401, reason="Unauthorized", headers={})
-    told = refusals.refused(error, "https://huggingface.co/owner/model/resolve/main/file.pth", "Or by hand")
+    told = web_errors.refused(error, "https://huggingface.co/owner/model/resolve/main/file.pth", "Or by hand")
     for part in ("https://huggingface.co/owner/model ", "https://huggingface.co/settings/tokens", "HF_TOKEN"):
         assert part in str(told)
 
@@ -361,7 +390,7 @@ def test_a_server_that_does_not_answer_is_given_up(server, monkeypatch):
 
 
 def test_a_certificate_that_is_not_trusted_is_told_with_the_way_out():
-    told = refusals.unreachable(ssl.SSLCertVerificationError(1, "self-signed"), "https://hub.example/x", "By hand.")
+    told = web_errors.unreachable(ssl.SSLCertVerificationError(1, "self-signed"), "https://hub.example/x", "By hand.")
     assert "its certificate is not trusted here" in str(told)
     assert "SSL_CERT_FILE" in str(told)
 
@@ -397,7 +426,7 @@ def test_the_token_goes_to_the_hub_and_not_where_that_redirects_to(server, monke
     server.redirects["/hub"] = (server.url(host="localhost"), {})
     pull("toy")
     assert all("authorization" not in headers for _, headers in server.asked)
-    monkeypatch.setattr(download, "_TOKEN_HOSTS", frozenset({"127.0.0.1"}))
+    monkeypatch.setattr(download, "_HUB", frozenset({"127.0.0.1"}))
     server.asked.clear()
     server.redirects["/again"] = (server.url("/hub"), {})
     publish(url=server.url("/again"), sha256=SHA256)

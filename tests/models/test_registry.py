@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,17 @@ def test_an_unknown_model_is_refused_with_a_suggestion():
         load_model("tinny")
     with pytest.raises(UnknownNameError, match="unknown model"):
         model_card("medsan")
+
+
+@pytest.mark.parametrize("name", [None, "tiny", "other.pth", "folder/of/a/bundle"])
+def test_weights_in_place_of_what_has_none_are_refused(name):
+    with pytest.raises(UnknownNameError, match=rf"of those of {name or 'tiny'}\..*leave that out: --model mine\.pth"):
+        load_model(name, weights=Path("mine.pth"), device="cpu")
+
+
+def test_weights_for_an_unknown_model_are_refused_with_a_suggestion():
+    with pytest.raises(UnknownNameError, match=r"unknown model 'medsan'.*Did you mean 'medsam'"):
+        load_model("medsan", weights=Path("mine.pth"), device="cpu")
 
 
 def test_an_unknown_device_is_refused():

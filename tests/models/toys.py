@@ -58,7 +58,7 @@ def publish(name="toy", *, licence="MIT", commercial=True, **checkpoint):
     fields = {"file": "toy.pth", "sha256": "", "bytes": 0, "url": "https://nowhere.invalid/toy.pth", "variant": "toy"}
     text = CARD.format(name=json.dumps(name), licence=json.dumps(licence), commercial=json.dumps(commercial))
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**fields, **checkpoint}.items()]
-    (published._CARDS / f"{name}.toml").write_text(text + "\n".join(lines) + "\n")
+    (published.CARDS / f"{name}.toml").write_text(text + "\n".join(lines) + "\n")
     published.published.cache_clear()
     MODELS._loaded[name] = published.entry(name)
     MODELS._targets[name] = "nowhere:needed"
@@ -66,10 +66,10 @@ def publish(name="toy", *, licence="MIT", commercial=True, **checkpoint):
 
 def use_toys(monkeypatch, folder: Path):
     """Know the toys alone, with cards and checkpoints below ``folder``."""
-    others = {name: target for name, target in MODELS._targets.items() if "published:" not in target}
+    others = {name: target for name, target in MODELS._targets.items() if "entries:" not in target}
     cards = folder / "cards"
     cards.mkdir()
-    monkeypatch.setattr(published, "_CARDS", cards)
+    monkeypatch.setattr(published, "CARDS", cards)
     monkeypatch.setattr(FAMILIES, "_targets", {"toy": "tests.models.toys:FAMILY"})
     monkeypatch.setattr(MODELS, "_targets", others)
     monkeypatch.setattr(MODELS, "_loaded", dict(MODELS._loaded))

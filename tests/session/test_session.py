@@ -1,6 +1,7 @@
 """Sessions: undo, redo, reset, refinement, and replay from JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from samaritan.core.errors import (
 )
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
-from samaritan.core.model import ModelCard
+from samaritan.core.model import ModelCard, Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Scribble, Text
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.session import Session
@@ -159,6 +160,30 @@ def test_a_volume_is_segmented_and_embeddings_are_shared():
     assert session.model.embeds <= phantom.image.shape[2]
 
 
+class Slices(FakeModel):
+    """Follows slices along k, and finds what lies in those from the tenth."""
+
+    def __init__(self):
+        super().__init__(replace(fake_model.CARD, dims=3, native_shape=(64, 64, 1)))
+
+    def embed(self, image):
+        return fake_model.FakeEmbedding(image.array[0], image.geometry)
+
+    def decode(self, embedding, prompts, previous=None):
+        logits = np.full((1, *embedding.geometry.shape), -1, np.float32)
+        logits[..., 10:] = 1
+        return Prediction(logits, np.ones(1, np.float32), embedding.geometry)
+
+
+@pytest.mark.parametrize(("axis", "at"), [("i", (20, 5, 5)), ("j", (5, 20, 5)), ("k", (5, 5, 20)), (None, (5, 5, 20))])
+def test_a_model_that_follows_slices_goes_along_the_axis(axis, at):
+    session = Session(Slices(), ct_volume().image, axis=axis)
+    session.add(Point((1, 1, 1)))
+    mask = session.mask()
+    assert mask[at]
+    assert not mask[5, 5, 5]
+
+
 def prompts_of_all_kinds(shape):
     mask = np.zeros(shape, bool)
     mask[8:14, 8:14, 9] = True
@@ -261,6 +286,8 @@ def test_the_order_in_memory_does_not_change_the_image(session, phantom):
         lambda d: d.update(position=1.0),
         lambda d: d.update(axis="x"),
         lambda d: d.update(window=[1, 2, 3]),
+        lambda d: d.update(channels={"rule": "average"}),
+        lambda d: d.update(channels=["average"]),
         lambda d: d["actions"].append({"do": "dance"}),
         lambda d: d["actions"].append({"do": "add"}),
         lambda d: d["actions"].append({"do": "add", "object": "a", "prompt": []}),
@@ -273,6 +300,14 @@ def test_text_that_is_no_session_is_a_named_error(session, change):
     change(entries)
     with pytest.raises(SessionError):
         Session.from_json(json.dumps(entries), session.model, session.image)
+
+
+def test_a_session_of_before_there_was_a_choice_of_channels_is_read(session):
+    session.add(DISK)
+    entries = json.loads(session.to_json())
+    del entries["channels"]
+    again = Session.from_json(json.dumps(entries), session.model, session.image)
+    assert np.array_equal(again.mask(), session.mask())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "3", '{"format": "other", "version": 1}', "[" * 100_000])

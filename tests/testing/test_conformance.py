@@ -54,6 +54,12 @@ class SurerThanSure(FakeModel):
         return Prediction(found.logits, found.scores + 1, found.geometry)
 
 
+class DoesNotPredict(FakeModel):
+    def decode(self, embedding, prompts, previous=None):
+        found = super().decode(embedding, prompts, previous)
+        return Prediction(found.logits, np.full_like(found.scores, np.nan), found.geometry)
+
+
 class PacksCoarsely(FakeModel):
     def pack(self, embedding):
         return {"grey": np.where(embedding.grey > 150, 0, 1).astype(np.uint8)}
@@ -90,9 +96,49 @@ class StaysInPlace(FakeModel):
         return Prediction(np.roll(found.logits, 40 - start, axis=1), found.scores, found.geometry)
 
 
+class Batches(FakeModel):
+    def embed_batch(self, images):
+        return [self.embed(image) for image in images]
+
+    def decode_batch(self, embedding, prompts, previous=None):
+        return [self.decode(embedding, *both) for both in zip(prompts, previous or [None] * len(prompts), strict=True)]
+
+
+class MixesObjects(Batches):
+    def decode_batch(self, embedding, prompts, previous=None):
+        return super().decode_batch(embedding, prompts, previous)[::-1]
+
+
+class ForgetsWhatWasBefore(Batches):
+    def decode_batch(self, embedding, prompts, previous=None):
+        return super().decode_batch(embedding, prompts)
+
+
+class MixesImages(Batches):
+    def embed_batch(self, images):
+        return super().embed_batch(images)[::-1]
+
+
+class PredictsOnce(DoesNotPredict):
+    def decode(self, embedding, prompts, previous=None):
+        return (super() if self.decodes else super(DoesNotPredict, self)).decode(embedding, prompts, previous)
+
+
+def test_a_model_need_not_predict_its_iou():
+    for check in conformance.MODEL_CHECKS:
+        check(DoesNotPredict())
+
+
+def test_a_model_that_does_several_at_once_may_do_so():
+    conformance.check_batches(Batches())
+
+
 @pytest.mark.parametrize(
     ("model", "check", "reason"),
     [
+        (MixesObjects, conformance.check_batches, "among others"),
+        (ForgetsWhatWasBefore, conformance.check_batches, "among others"),
+        (MixesImages, conformance.check_batches, "embedded among others"),
         (SwapsAxes, conformance.check_finds_a_plain_object, "Dice"),
         (Drifts, conformance.check_finds_a_plain_object, "Dice"),
         (StaysInPlace, conformance.check_translation, "after a shift"),
@@ -102,6 +148,7 @@ class StaysInPlace(FakeModel):
         (TakesAnyImage, conformance.check_other_images_are_refused, "was taken"),
         (WritesToThePrevious, conformance.check_inputs_stay_as_they_are, "changed the previous"),
         (GivesDoubles, conformance.check_any_size, "float64"),
+        (PredictsOnce, conformance.check_determinism, "scores"),
         (SurerThanSure, conformance.check_any_size, "not in"),
         (PacksCoarsely, conformance.check_pack, "unpacked"),
         (PacksObjects, conformance.check_pack, "could not be kept safely"),

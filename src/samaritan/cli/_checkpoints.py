@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from samaritan.cli._cards import show
 from samaritan.cli._errors import INTERRUPTED, Debug, exit_code
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Json
@@ -44,7 +45,7 @@ def pull(
         with progress_bar(quiet=as_json_, sizes=True) as progress:
             path = fetch(name, accept_licence=accept_licence, force=force, progress=progress)
     except KeyboardInterrupt:
-        again = " --accept-licence" if accept_licence else ""
+        again = " --force" * force + " --accept-licence" * accept_licence
         typer.echo(f"interrupted: {kept(name):,} bytes are kept", err=True)
         typer.echo(f"To go on: samaritan models pull {name}{again}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -67,16 +68,23 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint, or an ONNX graph.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE|DIR", help="A checkpoint, an ONNX graph, or an exported model.")
+    ],
     as_json_: Json = False,
     debug: Debug = False,
 ) -> None:
     """Say what is in a file: which model it is, or is most like, and how it differs.
 
     Its name does not matter. Nothing in it is run. Leaves with exit code 1 if it cannot be used.
+    Of a folder that `samaritan export` wrote, the card is shown.
     """
+    from samaritan.models.bundle import is_bundle
     from samaritan.models.inspection import inspect as look
 
+    if is_bundle(file):
+        show(str(file.absolute()), as_json_=as_json_)  # a folder, even if it is called like a model
+        return
     found = look(file)
     typer.echo(as_json(found.to_dict()) if as_json_ else _told(found))
     if found.trouble is not None:
@@ -111,17 +119,24 @@ def _likeness(found: Inspection) -> dict[str, str]:
         return {"model": "none that is known here"}
     name = f"{like.variant}, family {like.family}"
     if like.difference.none:
-        return {"model": f"{name}: exactly its tensors"}
-    return {"nearest": f"{name}: {like.difference.likeness:.0%} of the tensors are alike", **_apart(like.difference)}
+        others = ", ".join(found.others)
+        also = {"or": f"{others} (then: --model {found.others[0]} --weights FILE)"} if others else {}
+        return {"model": f"{name}: exactly its tensors", **also}
+    apart = like.difference
+    return {"nearest": f"{name}: {apart.alike} of {apart.total} tensors are alike", **_apart(apart)}
 
 
 def _apart(difference: Difference) -> dict[str, str]:
     kinds = {"missing": difference.missing, "not known": difference.unexpected, "other shape": difference.reshaped}
-    return {
-        kind: _lines([*names[:_NAMED], *([f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else [])])
-        for kind, names in kinds.items()
-        if names
-    }
+    told = {kind: _lines(_few(names)) for kind, names in kinds.items() if names}
+    if difference.renamed and difference.missing:
+        told["missing"] = _lines([told["missing"], "(as the model calls them)"])
+    return told
+
+
+def _few(names: tuple[str, ...]) -> list[str]:
+    more = len(names) - _NAMED
+    return [*names[:_NAMED], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _lines(entries: list[str]) -> str:

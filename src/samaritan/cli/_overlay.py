@@ -21,6 +21,7 @@ from samaritan.core.geometry import Axis, Geometry, Reorientation, axis_number
 from samaritan.core.image import Colour, Image, take_plane
 from samaritan.core.model import ModelCard
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
+from samaritan.infer.channels import AVERAGE, EACH, Channels, rule_of
 from samaritan.infer.intensity import IntensityMap
 from samaritan.io.atomic import atomic_path
 
@@ -119,11 +120,22 @@ class View:
 
 
 def draw(
-    image: Image, layers: Sequence[Layer], *, card: ModelCard, axis: Axis, window: str | None = None
+    image: Image,
+    layers: Sequence[Layer],
+    *,
+    card: ModelCard,
+    axis: Axis,
+    window: str | None = None,
+    channels: Channels | None = None,
 ) -> Pillow.Image:
-    """Return a picture, or for a volume a montage of slices along ``axis``; intensities are those the model saw."""
+    """Return a picture, or for a volume a montage of slices along ``axis``; intensities are those the model saw.
+
+    Of channels that it saw apart, their mean.
+    """
     grey = replace(card, channels=3 if image.is_colour else 1, intensity_range=(0.0, 255.0))
-    to_grey = IntensityMap.of(image, grey, window=window)
+    rule = rule_of(channels)
+    together = replace(rule, rule=AVERAGE) if rule.rule == EACH else rule
+    to_grey = IntensityMap.of(image, grey, window=window, channels=together)
     slices = [0] if image.is_2d else slices_to_show(axis, layers)
     axis = "k" if image.is_2d else axis
     tiles = []

@@ -22,7 +22,7 @@ from samaritan.cli._parse import Numbers, corners, numbers, outline
 from samaritan.core.errors import PromptError, ReadError
 from samaritan.core.geometry import Axis, Geometry, Shape, axis_number
 from samaritan.core.image import LabelMap
-from samaritan.core.prompts import Box, Index, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble
+from samaritan.core.prompts import Box, Index, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, Text
 
 DEFAULT_LABEL = "object"
 POSITIVE, NEGATIVE = 1, 2  # values in a scribble file
@@ -201,6 +201,8 @@ def _from_option(name: str, text: str, frame: Frame) -> list[Prompt]:
             return [frame.lasso(*outline(text))]
         case "scribble":
             return [*frame.scribble(Path(text))]
+        case "text":
+            return [Text(text)]
         case _:
             return [frame.mask(Path(text))]
 

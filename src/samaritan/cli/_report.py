@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from samaritan.cli._json import as_json
 from samaritan.core.geometry import Geometry
-from samaritan.infer.memory import MIB, peak_rss
+from samaritan.core.image import Image
+from samaritan.core.process import peak_rss
+from samaritan.infer.channels import Channels, rule_of
+from samaritan.infer.memory import MIB
 
 
 def grid_report(geometry: Geometry) -> dict[str, Any]:
@@ -23,6 +26,13 @@ def grid_report(geometry: Geometry) -> dict[str, Any]:
         "spacing_mm": None if spacing is None else [round(s, 6) for s in spacing],
         "orientation": geometry.orientation,
     }
+
+
+def channel_report(image: Image, channels: Channels | None) -> dict[str, Any]:
+    """Return the rule for channels, and which of those of ``image`` it used or found missing."""
+    rule = rule_of(channels)
+    picked = rule.pick(image)
+    return {"rule": str(rule), "used": list(picked.used), "missing": list(picked.missing)}
 
 
 def object_report(name: str, mask: NDArray[np.bool_], score: float, geometry: Geometry) -> dict[str, Any]:

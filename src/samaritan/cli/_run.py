@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from samaritan.core.image import Image
     from samaritan.core.model import Model, ModelCard
     from samaritan.core.prompts import Prompts
-    from samaritan.infer import Segmentation
+    from samaritan.infer import Channels, Segmentation
     from samaritan.infer.timing import Progress, Stopwatch
 
 Report = dict[str, Any]
@@ -46,6 +46,8 @@ class Job:
         Mask file (None: a name made from the image's) and the way to write it; picture to draw, if any.
     series, select, volume
         What to read where the image holds several, and whether the pages of a TIFF are slices.
+    channels, added
+        Which channels the model sees (None: not said), and files of further ones by name.
     """
 
     image: Path
@@ -65,13 +67,20 @@ class Job:
     series: str | int | None = None
     select: str | int | None = None
     volume: bool = False
+    channels: Channels | None = None
+    added: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
         """Every file that is read."""
         files = [Path(text) for name, text in self.given if name in ("scribble", "mask")]
         model = Path(self.model) if self.model and Path(self.model).is_file() else None
-        return (self.image, *files, *(path for path in (self.prompts, self.weights, model) if path))
+        return (
+            self.image,
+            *self.added.values(),
+            *files,
+            *(path for path in (self.prompts, self.weights, model) if path),
+        )
 
 
 def run(job: Job, *, progress: Progress | None = None) -> Report:
@@ -84,58 +93,29 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
     """
     from samaritan.infer import EmbeddingCache, segment
     from samaritan.infer.timing import Stopwatch
-    from samaritan.io import write
 
     clock = Stopwatch()
-    image, output, objects, model = _prepare(job, clock)
+    image, output, objects, model = prepare(job, clock)
     result = segment(
         model,
         image,
         objects,
         axis=job.axis,
         window=job.window,
+        channels=job.channels,
         cache=EmbeddingCache(),
         max_memory=job.max_memory,
         progress=progress,
     )
     clock.seconds.update(result.seconds)
-    with clock("write"):
-        files = {"mask": write(result.labels, output, source=job.image, encoding=job.encoding)}
-    if job.overlay is not None:
-        with clock("overlay"):
-            files["overlay"] = _draw(job, job.overlay, image, result, objects, model.card)
+    files = write_files(job, output, image, result, objects, model.card, clock)
     files["report"] = report_path(output)
-    return _keep(_report(model.card, image, result, clock.seconds, files), objects, files["report"])
+    return _keep(_report(job, model.card, image, result, clock.seconds, files), objects, files["report"])
 
 
-def dry_run(job: Job) -> Report:
-    """Return what ``job`` would take; one plane is encoded and decoded to find out, and nothing is written.
-
-    Raises
-    ------
-    SamaritanError
-        If anything is wrong, as far as can be told beforehand.
-    """
-    from samaritan.infer.plan import plan
-    from samaritan.infer.timing import Stopwatch
-
-    image, output, objects, model = _prepare(job, Stopwatch())
-    found = plan(model, image, objects, axis=job.axis, window=job.window, max_memory=job.max_memory)
-    return {
-        "model": model.card.name,
-        "image": image.source,
-        "planes": found.planes,
-        "decodes": found.decodes,
-        "at_most": found.at_most,
-        "seconds": round(found.seconds, 2),
-        "memory_bytes": found.memory,
-        "disk_bytes": found.disk,
-        "would_write": str(output),
-    }
-
-
-def _prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prompts], Model]:
+def prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prompts], Model]:
     """Return the image, the mask file, the prompts of each object and the model of ``job``."""
+    from samaritan.cli._channels import join
     from samaritan.cli._prompts import Frame, objects_of
     from samaritan.io import read
     from samaritan.models import load_model
@@ -147,7 +127,9 @@ def _prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prom
             fix=f"To have it found out: --model {job.weights}",
         )
     with clock("read"):
-        image = read(job.image, series=job.series, select=job.select, volume=job.volume)
+        several = job.channels is not None and not job.added
+        image = read(job.image, series=job.series, select=job.select, volume=job.volume, as_channels=several)
+        image = join(image, job.image, job.added)
     output = _require_outputs(job, image)
     frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
     objects = objects_of(job.given, job.prompts, frame)
@@ -156,6 +138,26 @@ def _prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prom
     with clock("load_model"):
         model = load_model(job.model, weights=job.weights, device=job.device)
     return image, output, objects, model
+
+
+def write_files(
+    job: Job,
+    output: Path,
+    image: Image,
+    result: Segmentation,
+    objects: Mapping[str, Prompts],
+    card: ModelCard,
+    clock: Stopwatch,
+) -> dict[str, Path]:
+    """Write the mask to ``output``, and the overlay if ``job`` wants one; return where they are."""
+    from samaritan.io import write
+
+    with clock("write"):
+        files = {"mask": write(result.labels, output, source=job.image, encoding=job.encoding)}
+    if job.overlay is not None:
+        with clock("overlay"):
+            files["overlay"] = _draw(job, job.overlay, image, result, objects, card)
+    return files
 
 
 def no_prompt(job: Job, image: Image) -> UsageError:
@@ -168,7 +170,9 @@ def no_prompt(job: Job, image: Image) -> UsageError:
     if not image.is_2d:  # one slice: an example should be quick
         start[2], stop[2] = size[2] // 2, size[2] // 2 + 1
     box = ":".join(",".join(map(str, corner)) for corner in (start, stop))
-    chosen = [("--series", job.series), ("--select", job.select)]  # without them the line would not read the image
+    # Without them the line would not read the image.
+    chosen = [("--series", job.series), ("--select", job.select), ("--channels", job.channels)]
+    chosen += [("--add-channel", f"{name}={path}") for name, path in job.added.items()]
     words = [str(word) for option in chosen if option[1] is not None for word in option]
     line = shlex.join([str(job.image), *words, *(["--volume"] if job.volume else []), "--box", box])
     return UsageError(
@@ -199,20 +203,26 @@ def _draw(
 
     layers = layers_of({found.name: found.mask for found in result.objects}, prompts)
     axis = choose_axis(layers[0].prompts, job.axis)
-    return save(draw(image, layers, card=card, axis=axis, window=job.window), path)
+    return save(draw(image, layers, card=card, axis=axis, window=job.window, channels=job.channels), path)
 
 
 def _report(
-    card: ModelCard, image: Image, result: Segmentation, seconds: Mapping[str, float], files: Mapping[str, Path]
+    job: Job,
+    card: ModelCard,
+    image: Image,
+    result: Segmentation,
+    seconds: Mapping[str, float],
+    files: Mapping[str, Path],
 ) -> Report:
     from samaritan._version import __version__
-    from samaritan.cli._report import grid_report, object_report, peak_memory_mib
+    from samaritan.cli._report import channel_report, grid_report, object_report, peak_memory_mib
 
     return {
         "samaritan": __version__,
         "model": card.name,
         "model_sha256": card.sha256,
         "image": image.source,
+        "channels": channel_report(image, job.channels),
         **grid_report(image.geometry),
         "objects": [object_report(o.name, o.mask, o.score, image.geometry) for o in result.objects],
         "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},

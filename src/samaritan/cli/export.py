@@ -14,7 +14,7 @@ from samaritan.cli._options import Device, Json
 if TYPE_CHECKING:
     from samaritan.core.image import Image
     from samaritan.core.model import ModelCard
-    from samaritan.models.certificate import Certificate
+    from samaritan.models.certificate import Certificate, Cost
 
 
 def export(
@@ -54,8 +54,10 @@ def export(
     loaded = load_model(model, weights=weights, device=device)
     images = [_plane(path, loaded.card) for path in image or ()] or [_phantom()]
     from samaritan.models.export import export as write
+    from samaritan.models.trial import Source
 
-    certificate = write(loaded, output, images=images, runtime=runtime, int8=int8)
+    source = Source(model, weights=weights, device=device)
+    certificate = write(loaded, output, images=images, source=source, runtime=runtime, int8=int8)
     if as_json_:
         typer.echo(as_json({"output": str(output), **certificate.to_dict()}))
     else:
@@ -87,6 +89,11 @@ def _told(certificate: Certificate, output: Path) -> str:
             f"  logits         {certificate.logits_apart:.2g} apart at most (spread {certificate.logits_spread:.2g})",
             f"  an image       {before.embed_s:.2f} s in PyTorch, {after.embed_s:.2f} s now",
             f"  a prompt       {1000 * before.decode_s:.0f} ms in PyTorch, {1000 * after.decode_s:.0f} ms now",
+            f"  memory         {_mib(before)} in PyTorch, {_mib(after)} now",
             f"Use it: samaritan segment IMAGE --model {output} --point X,Y",
         )
     )
+
+
+def _mib(cost: Cost) -> str:
+    return "not known" if cost.memory_mib is None else f"{cost.memory_mib:.0f} MiB"

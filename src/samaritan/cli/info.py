@@ -94,7 +94,8 @@ def _window(image: Image) -> list[float] | None:
         used = IntensityMap.of(image, model_card())
     except ImageError:
         return None
-    return [round((used.low + used.high) / 2, 3), round(used.high - used.low, 3)]
+    [scale] = used.scales
+    return [round((scale.low + scale.high) / 2, 3), round(scale.high - scale.low, 3)]
 
 
 def _text(facts: dict[str, Any]) -> str:

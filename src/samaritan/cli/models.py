@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
+from samaritan.cli._cards import card_fields, checkpoint_fields, show
 from samaritan.cli._checkpoints import inspect, pull
 from samaritan.cli._errors import Debug, guarded
 from samaritan.cli._json import as_json
@@ -16,8 +17,6 @@ from samaritan.cli._options import Json
 
 if TYPE_CHECKING:
     from typer._click.core import Context  # typer gives the class no public name
-
-    from samaritan.core.model import ModelCard
 
 _HELP = """List models, show their cards, fetch their checkpoints, and say what is in a file.
 
@@ -56,59 +55,8 @@ def list_(as_json_: Json = False, debug: Debug = False) -> None:  # debug is rea
     """List all models, and whether their checkpoints are here."""
     from samaritan.models import DEFAULT_MODEL, MODELS, model_card
 
-    found = [{**_fields(model_card(name)), "checkpoint": _checkpoint(name)} for name in MODELS]
+    found = [{**card_fields(model_card(name)), "checkpoint": checkpoint_fields(name)} for name in MODELS]
     typer.echo(as_json(found) if as_json_ else _table(found, default=DEFAULT_MODEL))
-
-
-def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model in the list.")],
-    as_json_: Json = False,
-    debug: Debug = False,  # read by the guard around every verb
-) -> None:
-    """Show the card of a model."""
-    from samaritan.models import model_card
-
-    fields, checkpoint = _fields(model_card(name)), _checkpoint(name)
-    if as_json_:
-        typer.echo(as_json({**fields, "checkpoint": checkpoint}))
-        return
-    told = {key: value for key, value in checkpoint.items() if value and key != "state"}
-    typer.echo(_card({**fields, "checkpoint": checkpoint["state"], **told}))
-
-
-def _fields(card: ModelCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "title": card.title,
-        "family": card.family,
-        "licence": card.licence,
-        "commercial_use": card.commercial_use,
-        "dims": card.dims,
-        "native_shape": list(card.native_shape),
-        "prompts": sorted(card.prompts),
-        "channels": card.channels,
-        "sha256": card.sha256,
-        "training_data": list(card.training_data),
-        "scores": dict(card.scores),
-        "source": card.source,
-    }
-
-
-def _checkpoint(name: str) -> dict[str, Any]:
-    """Return where the weights of a model are, and for those that can be fetched from where."""
-    from samaritan.models import MODELS
-    from samaritan.models.published import published, published_names
-
-    if name not in published_names():
-        return {"state": MODELS.get(name).place}
-    known = published(name)
-    return {
-        "state": "here" if known.path.is_file() else "not here",
-        "path": str(known.path),
-        "bytes": known.bytes or None,
-        "url": known.url,
-        "accept_licence": known.accept,
-    }
 
 
 def _table(found: list[dict[str, Any]], *, default: str) -> str:
@@ -129,16 +77,3 @@ def _table(found: list[dict[str, Any]], *, default: str) -> str:
     lines = ("  ".join((*map(str.ljust, row, widths), row[-1])) for row in rows)
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     return "\n".join(line if columns is None or len(line) <= columns else f"{line[: columns - 1]}…" for line in lines)
-
-
-def _card(fields: dict[str, Any]) -> str:
-    """Return the card as aligned lines; long lists one entry a line."""
-    return "\n".join(f"{name:<15}{_text(value)}" for name, value in fields.items())
-
-
-def _text(value: object) -> str:
-    entries = [f"{k}: {v:.4g}" for k, v in value.items()] if isinstance(value, dict) else value
-    if not isinstance(entries, list):
-        return str(value)
-    joined = ", ".join(map(str, entries))
-    return joined if len(joined) < 90 else ("\n" + " " * 15).join(map(str, entries))

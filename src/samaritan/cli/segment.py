@@ -37,6 +37,9 @@ def segment(
         list[str] | None, typer.Option(metavar="x,y:x,y:...[@z]", help="Outline around the object in one slice.")
     ] = None,
     mask: Annotated[list[str] | None, typer.Option(metavar="FILE", help="An earlier or rough mask to improve.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(metavar="WORDS", help="What the object is called, for models that read: polyp.")
+    ] = None,
     slice_: Annotated[
         int | None, typer.Option("--slice", metavar="N", help="Slice of a volume that prompts of two numbers lie in.")
     ] = None,
@@ -60,6 +63,17 @@ def segment(
     window: Annotated[
         str | None, typer.Option(metavar="NAME|C,W", help="Intensity window: a name such as lung, or centre,width.")
     ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Channels that the model sees: NAME, N, average[:NAME,...] or each[:NAME,...]; else the first.",
+        ),
+    ] = None,
+    add_channel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FILE", help="A further sequence of the same case, on the same grid."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")] = "auto",
     max_memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory not to exceed, such as 4GiB.")] = None,
     output: Annotated[
@@ -71,7 +85,7 @@ def segment(
     select: Select = None,
     volume: Volume = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take: planes, time, memory, disk. Nothing is written.")
+        bool, typer.Option("--dry-run", help="Say what it would take: planes, time, memory, disk. Nothing is kept.")
     ] = False,
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
@@ -82,12 +96,13 @@ def segment(
 
     Example: samaritan segment ct.nii.gz --box 120,140,40:220,260,60 -o liver.nii.gz
     """
-    from samaritan.cli import _run
+    from samaritan.cli import _dry_run, _run
+    from samaritan.cli._channels import added_files, rule
     from samaritan.cli._run import Job
 
     job = Job(
         image=image,
-        given=given(ctx),
+        given=tuple(option for option in given(ctx) if option[0] != "add_channel"),
         prompts=prompts,
         world=world,
         axis=_axis(axis),
@@ -103,30 +118,16 @@ def segment(
         series=choice(series),
         select=choice(select),
         volume=volume,
+        channels=rule(channels, added=bool(add_channel)),
+        added=added_files(image, add_channel or ()),
     )
     if dry_run:
-        planned = _run.dry_run(job)
-        typer.echo(as_json(planned) if as_json_ else expectation(planned))
+        planned = _dry_run.dry_run(job)
+        typer.echo(as_json(planned) if as_json_ else _dry_run.expectation(planned))
         return
     with progress_bar(quiet=as_json_) as progress:
         report = _run.run(job, progress=progress)
     typer.echo(as_json(report) if as_json_ else summary(report))
-
-
-def expectation(planned: Mapping[str, Any]) -> str:
-    """Return what a segmentation would take, for people."""
-    from samaritan.infer.memory import format_size
-
-    upper = "at most " if planned["at_most"] else ""
-    return "\n".join(
-        (
-            f"planes to encode: {upper}{planned['planes']}",
-            f"time: {upper}{planned['seconds']:.1f} s on this machine, without reading and writing files",
-            f"memory: {format_size(planned['memory_bytes'])}",
-            f"disk, for embeddings that are kept: {format_size(planned['disk_bytes'])}",
-            f"{planned['would_write']} would be written",
-        )
-    )
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ Colour = tuple[int, int, int]
 RGB = ("red", "green", "blue")
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of an array that cannot be written through."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -74,7 +75,48 @@ class Image:
             raise ImageError(got=f"{array.shape[0]} channels, named {self.channels}", wanted="one name for each")
         if array.dtype.kind == "f":
             require_finite(array)
-        object.__setattr__(self, "array", _read_only(array))
+        object.__setattr__(self, "array", read_only(array))
+
+    @classmethod
+    def from_channels(cls, images: Mapping[str, Self]) -> Self:
+        """Return images of one case, such as the sequences of an MR, as the channels of one, by name and in order.
+
+        What they agree in is kept: modality and window; and their sources. The type is one that holds all values.
+
+        Raises
+        ------
+        ImageError
+            If there is none, or one has several channels itself.
+        GeometryMismatchError
+            If one lies on another grid than the first.
+        """
+        parts = list(images.values())
+        if not parts:
+            raise ImageError(got="no image", wanted="one at least")
+        geometry = parts[0].geometry
+        for name, image in images.items():
+            geometry.require_match(image.geometry, f"channel '{name}'")
+            if len(image.channels) > 1:
+                raise ImageError(
+                    got=f"channel '{name}' with channels of its own: {', '.join(image.channels)}",
+                    wanted="an image of one channel",
+                    fix="Choose one of them",
+                )
+        # As files have it: every channel by itself, i fastest.
+        array = np.empty((len(parts), *geometry.shape[::-1]), np.result_type(*(image.array.dtype for image in parts)))
+        array = array.transpose(0, 3, 2, 1)
+        for channel, image in zip(array, parts, strict=True):
+            channel[...] = image.array[0]
+        [modality, *others] = {image.modality for image in parts}
+        [window, *different] = {image.window for image in parts}
+        return cls(
+            array,
+            geometry,
+            tuple(images),
+            "" if others else modality,
+            None if different else window,
+            ", ".join(filter(None, (image.source for image in parts))),
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -169,7 +211,7 @@ class LabelMap:
         odd = [c for c in self.colours.values() if len(c) != 3 or not all(0 <= part <= 255 for part in c)]
         if odd:
             raise ImageError(got=f"colour {odd[0]}", wanted="red, green and blue from 0 to 255")
-        object.__setattr__(self, "array", _read_only(array))
+        object.__setattr__(self, "array", read_only(array))
         object.__setattr__(self, "names", MappingProxyType({int(v): str(n) for v, n in self.names.items()}))
         object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,7 +11,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import GeometryMismatchError, ImageError, UnknownNameError, UnsupportedPromptError
+from samaritan.core.errors import (
+    GeometryMismatchError,
+    ImageError,
+    SamaritanError,
+    UnknownNameError,
+    UnsupportedPromptError,
+)
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.prompts import KINDS, Prompts
@@ -25,7 +32,7 @@ class ModelCard:
     name, family, title
         Registry name, family of architectures ("sam"), one line for people.
     licence, commercial_use
-        SPDX expression of the weights, and whether they may be used commercially.
+        SPDX expression of the weights ("unknown" of a user's own), and whether they may be used commercially.
     native_shape
         Size that the network works at: (width, height) in 2D, (i, j, k) in 3D.
     dims
@@ -46,6 +53,9 @@ class ModelCard:
         For people: what is done to the values in ``intensity_range`` before the network sees them.
     ct_window
         Centre and width in HU that it was trained on; None for the usual choice by ``infer.intensity``.
+    standardises
+        Whether it brings values to mean 0 and deviation 1 itself. If so, it wants all of them, and Hounsfield units on
+        one scale whatever the window: ``ct_window`` is then what ``intensity_range`` stands for.
     """
 
     name: str
@@ -65,12 +75,18 @@ class ModelCard:
     base: str = ""
     normalisation: str = ""
     ct_window: tuple[float, float] | None = None
+    standardises: bool = False
 
     def __post_init__(self) -> None:
         unknown = sorted(self.prompts - set(KINDS))
         if unknown:
             raise UnknownNameError.of(unknown[0], kind="prompt kind", known=KINDS)
         object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+
+    @property
+    def follows_slices(self) -> bool:
+        """Whether it is a model of volumes whose network sees slices, and that follows objects through them along k."""
+        return self.native_shape[2:] == (1,)
 
     def require_plane(self, image: Image) -> None:
         """Raise ``ImageError`` unless ``image`` is one plane with the channels that a 2D model wants."""
@@ -99,7 +115,7 @@ class Prediction:
     logits
         (m, i, j, k) float32; above 0 is object.
     scores
-        (m,) predicted IoU, in [0, 1], descending.
+        (m,) predicted IoU, in [0, 1], descending; nan if the model does not predict it.
     geometry
         Grid of the logits.
 
@@ -130,7 +146,7 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """Predicted IoU of the best mask."""
+        """Predicted IoU of the best mask; nan if unknown."""
         return float(self.scores[0])
 
 
@@ -186,6 +202,117 @@ class Model(Protocol):
     def unpack(self, arrays: Mapping[str, NDArray[Any]], geometry: Geometry) -> Embedding:
         """Return the embedding that ``pack`` took apart."""
         ...
+
+
+# Called after each step with how many are done, and how many there are at most.
+Step = Callable[[int, int], None]
+
+
+def unheard(done: int, total: int) -> None:
+    """Be the ``Step`` of whoever does not ask to be told."""
+
+
+@runtime_checkable
+class StepwiseModel(Protocol):
+    """What a ``Model`` may be beside: one that takes many steps over an object, such as slices, and tells of each."""
+
+    def decode_stepwise(
+        self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None, *, step: Step
+    ) -> Prediction:
+        """Return what ``decode`` does, and call ``step`` on the way; what that raises breaks the decoding off."""
+        ...
+
+
+@runtime_checkable
+class GrowingEmbedding(Protocol):
+    """What an ``Embedding`` may be beside: one that encodes parts of its image when they are needed, and holds them.
+
+    The parts may take ``max_bytes``; those that were not used for longest are let go. One is always held.
+    """
+
+    max_bytes: int
+
+
+@runtime_checkable
+class BatchModel(Protocol):
+    """What a ``Model`` may be beside: one that does several at once, in less time than one after the other.
+
+    What comes out is what ``embed`` and ``decode`` give, to rounding. ``embed_all`` and ``decode_all`` ask any model.
+    """
+
+    def embed_batch(self, images: Sequence[Image]) -> list[Embedding]:
+        """Encode images of any sizes; see ``embed_all``."""
+        ...
+
+    def decode_batch(
+        self,
+        embedding: Embedding,
+        prompts: Sequence[Prompts],
+        previous: Sequence[Prediction | None] | None = None,
+    ) -> list[Prediction]:
+        """Return masks for each of several objects in one image; see ``decode_all``."""
+        ...
+
+
+def embed_all(model: Model, images: Sequence[Image]) -> list[Embedding]:
+    """Encode ``images`` of any sizes, at once where the model can; one embedding for each, in their order.
+
+    Raises
+    ------
+    ImageError
+        As ``Model.embed``; it names the image, counted from 1.
+    """
+    if isinstance(model, BatchModel):
+        return model.embed_batch(images)
+    embeddings = []
+    for number, image in enumerate(images, 1):
+        with telling_which("image", number, len(images)):
+            embeddings.append(model.embed(image))
+    return embeddings
+
+
+def decode_all(
+    model: Model,
+    embedding: Embedding,
+    prompts: Sequence[Prompts],
+    previous: Sequence[Prediction | None] | None = None,
+) -> list[Prediction]:
+    """Return masks for each of several objects in one image, at once where the model can, in their order.
+
+    Parameters
+    ----------
+    model, embedding
+        The model, and the image as it encoded it.
+    prompts
+        Those of each object, of any kinds and numbers.
+    previous
+        The prediction to refine for each object, or None where there is none; None if there is none at all.
+
+    Raises
+    ------
+    GeometryMismatchError, PromptError
+        As ``Model.decode``; it names the object, counted from 1.
+    ValueError
+        If there are not as many ``previous`` as ``prompts``.
+    """
+    if isinstance(model, BatchModel):
+        return model.decode_batch(embedding, prompts, previous)
+    predictions = []
+    pairs = zip(prompts, [None] * len(prompts) if previous is None else previous, strict=True)
+    for number, (asked, before) in enumerate(pairs, 1):
+        with telling_which("object", number, len(prompts)):
+            predictions.append(model.decode(embedding, asked, before))
+    return predictions
+
+
+@contextmanager
+def telling_which(what: str, number: int, total: int) -> Iterator[None]:
+    """Let errors of the code within say which of ``total`` things it was about: ``"object 2 of 5: ..."``."""
+    try:
+        yield
+    except SamaritanError as error:
+        got = f"{what} {number} of {total}: {error.got}"
+        raise type(error)(got=got, wanted=error.wanted, fix=error.fix) from error
 
 
 def require_same_grid(embedding: Embedding, prompts: Prompts, previous: Prediction | None) -> None:

@@ -31,7 +31,8 @@ from samaritan.core.model import ModelCard
 
 Arrays = Mapping[str, NDArray[Any]]
 
-FORMAT_VERSION = 1
+# Of the files, and of how models prepare images: raise it when a card's words do not tell of such a change.
+FORMAT_VERSION = 2
 DEFAULT_MAX_BYTES = 4 * 1024**3
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -60,12 +61,13 @@ def default_root() -> Path:
 def content_key(prepared: Image, card: ModelCard) -> str:
     """Return the name of the embedding of ``prepared`` (as handed to ``embed``) by the model of ``card``.
 
-    SHA-256 of the values with their type and shape, the voxel spacing, the model's weights and the file format's
-    version; where the image lies in the world does not matter.
+    SHA-256 of the values with their type and shape, the modality, the voxel spacing, the model's weights and how it
+    prepares images, and ``FORMAT_VERSION``; where the image lies in the world does not matter.
     """
     spacing = tuple(round(s, 6) for s in prepared.geometry.spacing)
-    array = prepared.array
-    facts = (FORMAT_VERSION, card.name, card.sha256, array.shape, array.dtype.str, spacing, prepared.geometry.unit)
+    array, grid = prepared.array, (spacing, prepared.geometry.unit)
+    model = (card.name, card.sha256, card.normalisation)
+    facts = (FORMAT_VERSION, *model, array.shape, array.dtype.str, prepared.modality, *grid)
     digest = hashlib.sha256(repr(facts).encode())
     # A grey image repeated to three channels has stride 0 along them: one channel tells it all, the shape the rest.
     different = array[:1] if array.strides[0] == 0 else array

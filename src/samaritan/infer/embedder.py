@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.geometry import Axis
+from samaritan.core.geometry import Axis, Geometry
 from samaritan.core.image import Image, Window
 from samaritan.core.model import Embedding, Model
 from samaritan.infer.cache import EmbeddingCache, content_key
+from samaritan.infer.channels import Channels, MissingChannelWarning, rule_of
 from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.lru import ByteLRU
 from samaritan.infer.memory import DEFAULT_EMBEDDINGS
+from samaritan.infer.per_channel import PerChannel
 from samaritan.infer.square import SquareView
 from samaritan.infer.timing import Stopwatch
+from samaritan.infer.turn import Turn
 
-# A plane, or None for the whole image.
-Where = tuple[Axis, int] | None
+# A plane, an axis for the whole image turned so that it is k, or None for the whole image as it is.
+Where = tuple[Axis, int] | Axis | None
 Packed = Mapping[str, NDArray[Any]]
 
 # Small arrays may be sizes or scales: only the bulk is worth halving.
@@ -35,9 +39,11 @@ class Embedder:
     Parameters
     ----------
     model, image
-        Who encodes, and what.
+        Who encodes, and what. Where channels are embedded apart, the attribute ``model`` is a ``PerChannel`` of it.
     window
         Name, centre and width, or None to choose by modality; see ``samaritan.infer.intensity``.
+    channels
+        Rule, its text, or None for the first channel; see ``samaritan.infer.channels``.
     cache
         Where to keep embeddings on disk; None keeps them in memory only.
     max_bytes
@@ -55,23 +61,35 @@ class Embedder:
         image: Image,
         *,
         window: Window | str | None = None,
+        channels: Channels | str | None = None,
         cache: EmbeddingCache | None = None,
         max_bytes: int = DEFAULT_EMBEDDINGS,
     ) -> None:
-        self.model, self.image, self.cache = model, image, cache
+        self.image, self.cache = image, cache
         self.stopwatch = Stopwatch()
         self.held: ByteLRU[tuple[Where, bool], Packed] = ByteLRU(max_bytes)
         self._current: tuple[tuple[Where, bool], Embedding] | None = None
         with self.stopwatch("prepare"):
-            self._intensity = IntensityMap.of(image, model.card, window=window)
+            self._intensity = IntensityMap.of(image, model.card, window=window, channels=rule_of(channels))
+        picked = self._intensity.picked
+        if picked.missing:
+            told = f"left out, because missing or empty: {', '.join(picked.missing)}; used: {', '.join(picked.used)}"
+            warnings.warn(f"channels {told}", MissingChannelWarning, stacklevel=2)
+        self.model = PerChannel(model) if picked.apart else model
 
     def prepared(self, where: Where) -> Image:
-        """Return a plane ``(axis, index)``, or with None the whole image, as the model wants it."""
+        """Return a plane ``(axis, index)``, or the whole image, turned or as it is, as the model wants it."""
         with self.stopwatch("prepare"):
-            return self._intensity(self.image if where is None else self.image.plane(*where))
+            match where:
+                case None:
+                    return self._intensity(self.image)
+                case (axis, index):
+                    return self._intensity(self.image.plane(axis, index))
+                case axis:
+                    return self._intensity(Turn.of(self.image.geometry, axis).image(self.image))
 
     def embedding(self, where: Where, *, square: bool = False) -> Embedding:
-        """Return the embedding of a plane ``(axis, index)``, or with None of the whole image.
+        """Return the embedding of a plane ``(axis, index)``, or of the whole image, turned or as it is.
 
         With ``square``, of the plane's ``SquareView``, on the grid of that.
         """
@@ -86,11 +104,20 @@ class Embedder:
         if packed is None:
             packed = self._packed(where, square=square)
             self.held.put((where, square), packed, nbytes=sum(array.nbytes for array in packed.values()))
-        geometry = self.image.geometry if where is None else self.image.geometry.plane(*where)
+        geometry = self._grid(where)
         if square:
             geometry = SquareView.of(geometry).geometry
         with self.stopwatch("embed"):
             return self.model.unpack({name: _widened(array) for name, array in packed.items()}, geometry)
+
+    def _grid(self, where: Where) -> Geometry:
+        match where:
+            case None:
+                return self.image.geometry
+            case (axis, index):
+                return self.image.geometry.plane(axis, index)
+            case axis:
+                return Turn.of(self.image.geometry, axis).change.target
 
     def _packed(self, where: Where, *, square: bool) -> Packed:
         prepared = self.prepared(where)

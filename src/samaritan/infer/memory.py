@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
-import sys
-from pathlib import Path
 
 from samaritan.core.errors import OutOfMemoryBudgetError, ResourceError
+from samaritan.core.process import peak_rss
 
 MIB = 1024**2
 # Without a limit: embeddings of about 180 slices of the default model.
 DEFAULT_EMBEDDINGS = 512 * MIB
 # What is needed beside arrays that can be counted: allocator slack, buffers of the runtime between two calls.
 SLACK = 96 * MIB
+
+# Bytes for each voxel beside a mask for each object: the label map, and what is needed to make it; and what a model of
+# volumes needs for an object, its logits and where they may be.
+_LABEL_MAP, _LOGITS = 3, 6
 
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
@@ -43,44 +45,9 @@ def format_size(size: int) -> str:
     return f"{size / 1024**3:.1f} GiB" if size >= 1024**3 else f"{size / MIB:.0f} MiB"
 
 
-def peak_rss() -> int:
-    """Return the most memory that this process has held at once, in bytes; 0 where the system does not say."""
-    platform: str = sys.platform
-    if platform == "linux":
-        return _proc_status("VmHWM")
-    if platform == "win32":
-        return _windows_peak()
-    import resource  # absent on Windows  # noqa: PLC0415
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _proc_status(field: str) -> int:
-    # ru_maxrss would include the parent's memory at the time of the fork.
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _windows_peak() -> int:
-    class Counters(ctypes.Structure):
-        """PROCESS_MEMORY_COUNTERS of the Windows API."""
-
-        _fields_ = (
-            ("cb", ctypes.c_uint32),
-            ("page_faults", ctypes.c_uint32),
-            ("peak_working_set", ctypes.c_size_t),
-            *((f"unused_{n}", ctypes.c_size_t) for n in range(7)),
-        )
-
-    counters = Counters(cb=ctypes.sizeof(Counters))
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]  # exists on Windows only
-    kernel.GetCurrentProcess.restype = ctypes.c_void_p
-    process = ctypes.c_void_p(kernel.GetCurrentProcess())
-    return (
-        counters.peak_working_set if kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb) else 0
-    )
+def arrays_nbytes(voxels: int, *, objects: int, dims: int) -> int:
+    """Return the bytes of masks, label map and logits in an image of so many voxels, by a model of ``dims``."""
+    return voxels * (objects + _LABEL_MAP + (_LOGITS if dims == 3 else 0))
 
 
 def plan_embeddings(limit: int | None, *, arrays: int, embedding: int) -> int:

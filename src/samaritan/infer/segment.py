@@ -12,21 +12,26 @@ from types import MappingProxyType
 from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, Geometry, axis_number
 from samaritan.core.image import Image, LabelMap, Window
-from samaritan.core.model import Model
+from samaritan.core.model import Embedding, GrowingEmbedding, Model, Prediction, Step, StepwiseModel
 from samaritan.core.prompts import Prompts
 from samaritan.infer.cache import EmbeddingCache
-from samaritan.infer.embedder import Embedder
-from samaritan.infer.memory import plan_embeddings
+from samaritan.infer.channels import Channels
+from samaritan.infer.embedder import Embedder, Where
+from samaritan.infer.memory import arrays_nbytes, plan_embeddings
 from samaritan.infer.planes import choose_axis
 from samaritan.infer.propagation import DEFAULT_PROPAGATION, Propagation
 from samaritan.infer.shapes import Bools
 from samaritan.infer.timing import Progress
+from samaritan.infer.turn import Turn
 from samaritan.infer.volume import ObjectSegmenter, plan_route
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SegmentedObject:
-    """One object: its ``name``, ``mask`` (i, j, k) on the image's grid, and ``score``, the predicted IoU in [0, 1]."""
+    """One object: its ``name``, ``mask`` (i, j, k) on the image's grid, and ``score``.
+
+    That is the predicted IoU, in [0, 1]; nan if the model does not predict it.
+    """
 
     name: str
     mask: Bools
@@ -57,12 +62,13 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
     *,
     axis: Axis | None = None,
     window: Window | str | None = None,
+    channels: Channels | str | None = None,
     cache: EmbeddingCache | None = None,
     max_memory: int | None = None,
     progress: Progress | None = None,
     propagation: Propagation = DEFAULT_PROPAGATION,
 ) -> Segmentation:
-    """Segment ``objects`` of ``image``; a model of planes goes through a volume slice by slice.
+    """Segment ``objects`` of ``image``; a model of planes, or one that follows slices, goes through a volume by slices.
 
     Parameters
     ----------
@@ -73,15 +79,19 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
     objects
         The prompts of each object by name, on the grid of ``image``.
     axis
-        Across which to slice a volume; by default as ``samaritan.infer.planes.choose_axis`` says, for each object.
+        Across which to slice a volume; by default as ``samaritan.infer.planes.choose_axis`` says, for each object. A
+        model that sees a volume as a whole needs none.
     window
         Name, ``"file"``, or centre and width; by default as ``samaritan.infer.intensity`` says.
+    channels
+        Which channels the model sees, such as ``"average"`` or ``"each:t1,flair"``; by default the first, or colour:
+        see ``samaritan.infer.channels``.
     cache
         Where to keep embeddings on disk; None keeps nothing beyond this call.
     max_memory
         Bytes that the process may hold at its peak; None for no promise.
     progress
-        Called with the object's name, slices done, and slices that there are at most.
+        Called with the object's name, slices (or a volume model's own steps) done, and how many there are at most.
     propagation
         How a mask is followed through a volume.
 
@@ -92,15 +102,12 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
     GeometryMismatchError
         If prompts are on another grid than the image.
     ImageError, UnknownNameError
-        If the image has no contrast, or the window is none.
+        If the image has no contrast, the window is none, or there are no such channels.
     OutOfMemoryBudgetError
         If it cannot be done within ``max_memory``.
     """
-    if not objects:
-        raise PromptError(got="no object", wanted="prompts for at least one", fix="Add a point or a box")
-    for name, prompts in objects.items():
-        image.geometry.require_match(prompts.geometry, f"prompts of '{name}'")
-    embedder = Embedder(model, image, window=window, cache=cache, max_bytes=0)
+    require_objects(image, objects)
+    embedder = Embedder(model, image, window=window, channels=channels, cache=cache, max_bytes=0)
     axes: dict[str, Axis] = {name: choose_axis(prompts, axis) for name, prompts in objects.items()}
     with ExitStack() as stack:
         if not _fit_memory(embedder, objects, axes, max_memory) and cache is None:
@@ -113,6 +120,14 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
     return Segmentation(results, image.geometry, embedder.stopwatch.seconds)
 
 
+def require_objects(image: Image, objects: Mapping[str, Prompts]) -> None:
+    """Raise ``PromptError`` if there is no object, ``GeometryMismatchError`` if one is on another grid."""
+    if not objects:
+        raise PromptError(got="no object", wanted="prompts for at least one", fix="Add a point or a box")
+    for name, prompts in objects.items():
+        image.geometry.require_match(prompts.geometry, f"prompts of '{name}'")
+
+
 def segment_object(
     embedder: Embedder,
     prompts: Prompts,
@@ -123,44 +138,78 @@ def segment_object(
     progress: Progress | None = None,
 ) -> SegmentedObject:
     """Segment one object of the embedder's image; see ``segment``."""
+    told = _Told(name, progress)
     if embedder.model.card.dims == 3:
-        return _whole(embedder, prompts, name)
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done = min(done + 1, total)
-        if progress is not None:
-            progress(name, done, total)
-
-    segmenter = ObjectSegmenter(embedder, prompts, axis, propagation, tick)
-    total = segmenter.route.stop - segmenter.route.start
-    segmenter.run()
-    if progress is not None and done < total:
-        progress(name, total, total)
-    return SegmentedObject(name, segmenter.mask, segmenter.score)
+        found = _whole(embedder, prompts, name, axis, told.step)
+    else:
+        segmenter = ObjectSegmenter(embedder, prompts, axis, propagation, lambda: told.step(told.done + 1, slices))
+        slices = segmenter.route.stop - segmenter.route.start
+        segmenter.run()
+        found = SegmentedObject(name, segmenter.mask, segmenter.score)
+    told.finish()
+    return found
 
 
-def _whole(embedder: Embedder, prompts: Prompts, name: str) -> SegmentedObject:
+class _Told:
+    """Tells of the steps of one object, and in the end that all is done: there may be fewer than there could."""
+
+    def __init__(self, name: str, progress: Progress | None) -> None:
+        self._name, self._progress = name, progress
+        self.done = self._total = 0
+
+    def step(self, done: int, total: int) -> None:
+        """Tell of a step; see ``Step``."""
+        self.done, self._total = min(done, total), total
+        if self._progress is not None:
+            self._progress(self._name, self.done, total)
+
+    def finish(self) -> None:
+        """Tell of the end, unless that was done."""
+        if self.done < self._total:
+            self.step(self._total, self._total)
+
+
+def decode_whole(model: Model, embedding: Embedding, prompts: Prompts, step: Step) -> Prediction:
+    """Decode by a model of volumes, and call ``step`` after each of its steps; once, if it tells of none.
+
+    Raises
+    ------
+    PromptError
+        As ``model.decode``.
+    """
+    if isinstance(model, StepwiseModel):
+        return model.decode_stepwise(embedding, prompts, step=step)
+    prediction = model.decode(embedding, prompts)
+    step(1, 1)
+    return prediction
+
+
+def _whole(embedder: Embedder, prompts: Prompts, name: str, axis: Axis, step: Step) -> SegmentedObject:
     embedder.model.card.require_prompts(prompts)
-    embedding = embedder.embedding(None)
+    turn = Turn.wanted(embedder.model.card, prompts.geometry, axis)
+    embedding = embedder.embedding(turn.where)
+    if isinstance(embedding, GrowingEmbedding):
+        embedding.max_bytes = min(embedding.max_bytes, embedder.held.max_bytes)
     with embedder.stopwatch("decode"):
-        prediction = embedder.model.decode(embedding, prompts)
-    return SegmentedObject(name, prediction.mask, prediction.score)
+        prediction = decode_whole(embedder.model, embedding, turn.prompts(prompts), step)
+    return SegmentedObject(name, turn.back(prediction.mask), prediction.score)
 
 
 def _fit_memory(
     embedder: Embedder, objects: Mapping[str, Prompts], axes: Mapping[str, Axis], max_memory: int | None
 ) -> bool:
     """Set how many embeddings are held in memory; return whether they are as many as all objects will need."""
-    shape = embedder.image.geometry.shape
-    # A mask for each object, the label map, and what is needed to make it.
-    arrays = math.prod(shape) * (len(objects) + 3)
+    geometry, card = embedder.image.geometry, embedder.model.card
+    arrays = arrays_nbytes(math.prod(geometry.shape), objects=len(objects), dims=card.dims)
     plan_embeddings(max_memory, arrays=arrays, embedding=0)
     name, prompts = next(iter(objects.items()))
-    flat = embedder.model.card.dims == 2
+    if card.dims == 2:
+        first: Where = (axes[name], plan_route(prompts, axes[name]).first)
+        parts = sum(geometry.shape[axis_number(axis)] for axis in set(axes.values()))
+    else:
+        first = Turn.wanted(card, geometry, axes[name]).where
+        parts = len({Turn.wanted(card, geometry, axis).where for axis in axes.values()})
     # This first one is needed anyway, and shows what the model takes.
-    embedder.embedding((axes[name], plan_route(prompts, axes[name]).first) if flat else None)
+    embedder.embedding(first)
     embedder.held.max_bytes = plan_embeddings(max_memory, arrays=arrays, embedding=embedder.held.nbytes)
-    planes = sum(shape[axis_number(axis)] for axis in set(axes.values())) if flat else 1
-    return len(objects) == 1 or planes * embedder.held.nbytes <= embedder.held.max_bytes
+    return len(objects) == 1 or parts * embedder.held.nbytes <= embedder.held.max_bytes

@@ -53,7 +53,12 @@ class Route:
     @property
     def first(self) -> int:
         """The slice that is decoded first."""
-        return self.prompted[0] if self.prompted else _probes(self.unstarted[0])[0]
+        return self.prompted[0] if self.prompted else self.probed[0]
+
+    @property
+    def probed(self) -> tuple[int, ...]:
+        """Slices in which the objects of boxes without a start are looked for, best first of each box."""
+        return tuple(index for block in self.unstarted for index in _probes(block))
 
 
 def plan_route(prompts: Prompts, axis: Axis) -> Route:

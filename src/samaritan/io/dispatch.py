@@ -31,6 +31,7 @@ def read(
     series: str | int | None = None,
     select: str | int | None = None,
     volume: bool = False,
+    as_channels: bool = False,
 ) -> Image:
     """Read an image of any supported format, found by its content; the name of the file only breaks ties.
 
@@ -45,6 +46,8 @@ def read(
         volumes. Without it, files of colour and vector channels give all their channels.
     volume
         Whether the pages of a TIFF are the slices of one volume.
+    as_channels
+        Whether volumes along a fourth axis are channels of one image (sequences of an MR), and no time points.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def read(
     path = Path(path)
     form = find_format(path)
     with _naming(path):
-        return form.read(path, ReadOptions(series=series, select=select, volume=volume))
+        return form.read(path, ReadOptions(series=series, select=select, volume=volume, as_channels=as_channels))
 
 
 def read_labels(path: PathLike, *, reference: Geometry | None = None) -> LabelMap:

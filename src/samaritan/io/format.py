@@ -31,11 +31,14 @@ class ReadOptions:
         Which channel or time point of a file that holds several: a name, or an index from 0.
     volume
         Whether the pages of a multi-page file are the slices of a volume.
+    as_channels
+        Whether several volumes along a fourth axis are channels of one image, such as the sequences of an MR.
     """
 
     series: str | int | None = None
     select: str | int | None = None
     volume: bool = False
+    as_channels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

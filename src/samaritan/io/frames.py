@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from samaritan.core.errors import ImageError, UnknownNameError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
+from samaritan.io.format import ReadOptions
 
 
 class LossWarning(UserWarning):
@@ -60,8 +61,8 @@ def _choose(names: Sequence[str], select: str | int, path: Path) -> int:
     raise UnknownNameError(got=f"{path.name} has no channel or time point '{select}'", wanted=known)
 
 
-def choose_frame(count: int, select: str | int | None, path: Path) -> int:
-    """Return which of ``count`` volumes along a fourth axis to read.
+def choose_frames(count: int, options: ReadOptions, path: Path) -> range:
+    """Return which of ``count`` volumes along a fourth axis to read: one, or all where they are channels.
 
     Raises
     ------
@@ -70,15 +71,31 @@ def choose_frame(count: int, select: str | int | None, path: Path) -> int:
     UnknownNameError
         If the chosen one does not exist.
     """
-    if select is not None:
-        return _choose([f"frame {n}" for n in range(count)], select, path)
-    if count > 1:
+    if options.select is not None:
+        chosen = _choose([f"frame {n}" for n in range(count)], options.select, path)
+        return range(chosen, chosen + 1)
+    if count > 1 and not options.as_channels:
         raise ImageError(
             got=f"{path.name} holds {count} volumes (time points or sequences)",
             wanted="one volume",
-            fix=f"Choose one: select=0 (--select 0), up to {count - 1}",
+            fix=f"Choose one: select=0 (--select 0), up to {count - 1}. Or, if they are sequences of one scan, read "
+            "them as channels: as_channels=True (segment --channels average)",
         )
-    return 0
+    return range(count)
+
+
+def absent_as_zeros(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return channels (c, i, j, k) with zeros in those that are NaN throughout, and warn of them.
+
+    So some programs write a sequence that was not acquired. Where nothing else is there, it stays as it is.
+    """
+    absent = [n for n, values in enumerate(array) if np.isnan(values.flat[0]) and np.isnan(values).all()]
+    if len(absent) in (0, len(array)):
+        return array
+    warnings.warn(f"{path.name}: channels {absent} are NaN throughout, read as 0", LossWarning, stacklevel=2)
+    filled = array.copy(order="K")
+    filled[absent] = 0
+    return filled
 
 
 def as_labels(array: NDArray[Any], geometry: Geometry, path: Path) -> LabelMap:

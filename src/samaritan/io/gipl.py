@@ -21,7 +21,7 @@ from samaritan.core.errors import CorruptFileError, UnsupportedFormatError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
 from samaritan.io.format import ReadOptions
-from samaritan.io.frames import as_labels, choose_frame
+from samaritan.io.frames import absent_as_zeros, as_labels, channel_names, choose_frames
 from samaritan.io.itk import positive_spacing
 from samaritan.io.streams import open_content, read_array, require_room
 
@@ -30,17 +30,19 @@ _TYPES = {7: ">i1", 8: ">u1", 15: ">i2", 16: ">u2", 31: ">u4", 32: ">i4", 64: ">
 
 
 def read(path: Path, options: ReadOptions) -> Image:
-    """Read an image; ``options.select`` picks a frame."""
-    array, geometry = _read(path, options.select)
-    return Image(array[np.newaxis], geometry, source=str(path))
+    """Read an image; ``options.select`` picks a frame, or all are channels."""
+    array, geometry = _read(path, options)
+    return Image(absent_as_zeros(array, path), geometry, channel_names(len(array)), source=str(path))
 
 
 def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
     """Read a label map; the format holds no names."""
-    return as_labels(*_read(path, None), path)
+    array, geometry = _read(path, ReadOptions())
+    return as_labels(array[0], geometry, path)
 
 
-def _read(path: Path, select: str | int | None) -> tuple[NDArray[Any], Geometry]:
+def _read(path: Path, options: ReadOptions) -> tuple[NDArray[Any], Geometry]:
+    """Return frames (c, i, j, k) and their grid."""
     with open_content(path) as content:
         raw = content.read(_HEADER_BYTES)
         if len(raw) < _HEADER_BYTES:
@@ -57,9 +59,11 @@ def _read(path: Path, select: str | int | None) -> tuple[NDArray[Any], Geometry]
         affine[:3, 3] = struct.unpack(">3d", raw[204:228])
         geometry = Geometry.from_lps((i, j, k), affine)
         dtype = np.dtype(_TYPES[kind])
+        chosen = choose_frames(frames, options, path)
         size = math.prod(geometry.shape) * dtype.itemsize
-        start = _HEADER_BYTES + choose_frame(frames, select, path) * size
+        needed, start = len(chosen) * size, _HEADER_BYTES + chosen.start * size
         zipped = not isinstance(content, io.BufferedReader)
-        require_room(path, needed=size, held=None if zipped else path.stat().st_size - start)
+        require_room(path, needed=needed, held=None if zipped else path.stat().st_size - start)
         content.seek(start)
-        return read_array(content, geometry.shape, dtype, path), geometry
+        array = read_array(content, (*geometry.shape, len(chosen)), dtype, path)
+        return np.moveaxis(array, -1, 0), geometry

@@ -25,7 +25,7 @@ from samaritan.core.errors import (
 from samaritan.core.geometry import Geometry, Shape
 from samaritan.core.image import RGB, Image
 from samaritan.io.format import ReadOptions
-from samaritan.io.frames import channel_names, choose_frame, drop_alpha, pick_channel
+from samaritan.io.frames import absent_as_zeros, channel_names, choose_frames, drop_alpha, pick_channel
 from samaritan.io.notes import Notes
 
 _NOTES_KEY = "samaritan_notes"
@@ -103,22 +103,26 @@ def to_image(volume: Volume, path: Path, options: ReadOptions, *, channels: bool
     path
         Where from.
     options
-        ``select`` picks a frame, or a channel.
+        ``select`` picks a frame, or a channel; ``as_channels`` takes frames for channels.
     channels
         Whether the values of a voxel belong together (a vector, a colour); otherwise they are frames.
     """
     array = volume.array
     if not channels:  # what ITK took for the components of a value are frames
         array = np.moveaxis(array, 0, -2).reshape(1, *array.shape[1:4], -1)
-    several = array.shape[0] > 1
-    array = array[..., choose_frame(array.shape[4], None if several else options.select, path)]
-    if array.dtype == np.uint8 and array.shape[0] == 4:
-        array = drop_alpha(array, path)
-    names = RGB if array.dtype == np.uint8 and array.shape[0] == 3 else channel_names(len(array))
+    if array.shape[0] == 1:
+        frames = choose_frames(array.shape[4], options, path)
+        array, select = np.moveaxis(array[0, ..., frames.start : frames.stop], -1, 0), None
+        names = channel_names(len(array))
+    else:
+        array, select = array[..., choose_frames(array.shape[4], ReadOptions(), path).start], options.select
+        if array.dtype == np.uint8 and array.shape[0] == 4:
+            array = drop_alpha(array, path)
+        names = RGB if array.dtype == np.uint8 and array.shape[0] == 3 else channel_names(len(array))
     if volume.notes and len(volume.notes.channels) == len(array):
         names = volume.notes.channels
-    image = Image(array, volume.geometry, channels=names, source=str(path))
-    return pick_channel(image, options.select, path) if several else image
+    image = Image(absent_as_zeros(array, path), volume.geometry, channels=names, source=str(path))
+    return pick_channel(image, select, path)
 
 
 def save(array: NDArray[Any], geometry: Geometry, path: Path, *, notes: Notes, keys: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from samaritan.core.errors import CorruptFileError, GeometryError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
 from samaritan.io.format import ReadOptions
-from samaritan.io.frames import as_labels, choose_frame
+from samaritan.io.frames import absent_as_zeros, as_labels, channel_names, choose_frames
 from samaritan.io.streams import open_content, read_array, require_room
 
 _HEADER_BYTES = 284
@@ -30,17 +30,19 @@ _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 
 
 def read(path: Path, options: ReadOptions) -> Image:
-    """Read an image; ``options.select`` picks a frame."""
-    array, geometry = _read(path, options.select)
-    return Image(array[np.newaxis], geometry, source=str(path))
+    """Read an image; ``options.select`` picks a frame, or all are channels."""
+    array, geometry = _read(path, options)
+    return Image(absent_as_zeros(array, path), geometry, channel_names(len(array)), source=str(path))
 
 
 def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
     """Read a label map; the format holds no names."""
-    return as_labels(*_read(path, None), path)
+    array, geometry = _read(path, ReadOptions())
+    return as_labels(array[0], geometry, path)
 
 
-def _read(path: Path, select: str | int | None) -> tuple[NDArray[Any], Geometry]:
+def _read(path: Path, options: ReadOptions) -> tuple[NDArray[Any], Geometry]:
+    """Return frames (c, i, j, k) and their grid."""
     with open_content(path) as content:
         raw = content.read(_HEADER_BYTES)
         if len(raw) < _HEADER_BYTES:
@@ -56,9 +58,11 @@ def _read(path: Path, select: str | int | None) -> tuple[NDArray[Any], Geometry]
         if not min(spacing) > 0:
             raise GeometryError(got=f"{path.name} has spacing {spacing}", wanted="positive numbers")
         geometry = Geometry((i, j, k), affine)
+        chosen = choose_frames(frames, options, path)
         size = math.prod(geometry.shape) * dtype.itemsize
-        start = _HEADER_BYTES + choose_frame(frames, select, path) * size
+        needed, start = len(chosen) * size, _HEADER_BYTES + chosen.start * size
         zipped = not isinstance(content, io.BufferedReader)
-        require_room(path, needed=size, held=None if zipped else path.stat().st_size - start)
+        require_room(path, needed=needed, held=None if zipped else path.stat().st_size - start)
         content.seek(start)
-        return read_array(content, geometry.shape, dtype, path), geometry
+        array = read_array(content, (*geometry.shape, len(chosen)), dtype, path)
+        return np.moveaxis(array, -1, 0), geometry

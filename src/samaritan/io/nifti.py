@@ -5,8 +5,8 @@ standard: the spacing alone, first voxel at the origin, axes taken as R, A, S. M
 millimetres; an unknown unit is taken as millimetres, as everybody does. One exception: a single plane whose header
 states no form, no unit and a spacing of exactly 1 is a picture of unknown scale.
 
-A fourth axis holds time points or sequences, and the file does not say which, so one must be chosen. A fifth axis, or
-a fourth of intent code "vector", holds channels.
+A fourth axis holds time points or sequences, and the file does not say which, so one must be chosen, or all be declared
+channels. A fifth axis, or a fourth of intent code "vector", holds channels.
 
 Label names, colours and channel names travel as JSON in a header extension of code 6 (plain comment): code 44, which
 also holds JSON, belongs to spectroscopy.
@@ -33,7 +33,15 @@ from samaritan.core.errors import CorruptFileError, GeometryError, UnsupportedFo
 from samaritan.core.geometry import Geometry, Shape, Unit
 from samaritan.core.image import RGB, Image, LabelMap
 from samaritan.io.format import ReadOptions, WriteOptions, partner
-from samaritan.io.frames import as_labels, channel_names, choose_frame, drop_alpha, label_type, pick_channel
+from samaritan.io.frames import (
+    absent_as_zeros,
+    as_labels,
+    channel_names,
+    choose_frames,
+    drop_alpha,
+    label_type,
+    pick_channel,
+)
 from samaritan.io.notes import Notes
 from samaritan.io.streams import create_content, open_content, read_array, require_room, write_slabs
 
@@ -69,11 +77,11 @@ def read(path: Path, options: ReadOptions) -> Image:
     header = _read_header(path)
     geometry = _geometry(header)
     if header.is_vector:
-        array = _read_voxels(header, path, None)
+        array = absent_as_zeros(_read_voxels(header, path, None), path)
         image = Image(array, geometry, channels=_channels(header, len(array)), source=str(path))
         return pick_channel(image, options.select, path)
-    array = _read_voxels(header, path, choose_frame(header.sizes[3], options.select, path))
-    return Image(array, geometry, channels=_channels(header, 1), source=str(path))
+    array = absent_as_zeros(_read_voxels(header, path, choose_frames(header.sizes[3], options, path)), path)
+    return Image(array, geometry, channels=_channels(header, len(array)), source=str(path))
 
 
 def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
@@ -81,7 +89,7 @@ def read_labels(path: Path, _reference: Geometry | None) -> LabelMap:
     header = _read_header(path)
     if header.samples > 1:
         raise UnsupportedFormatError(got=f"{path.name} holds colours", wanted="one label a voxel")
-    array = _read_voxels(header, path, choose_frame(header.sizes[3] * header.sizes[4], None, path))
+    array = _read_voxels(header, path, choose_frames(header.sizes[3] * header.sizes[4], ReadOptions(), path))
     labels = as_labels(array[0], _geometry(header), path)
     return labels if header.notes is None else header.notes.label(labels)
 
@@ -222,16 +230,16 @@ def _affine(raw: Any) -> NDArray[np.float64]:  # noqa: ANN401  # nibabel is unty
         raise GeometryError(got=f"a damaged qform ({error})", fix="Repair the header, or set a sform") from error
 
 
-def _read_voxels(header: _Header, path: Path, frame: int | None) -> NDArray[Any]:
-    """Return (c, i, j, k): one frame, or all channels where ``frame`` is None."""
-    sizes = header.sizes[:3] if frame is not None else header.sizes
+def _read_voxels(header: _Header, path: Path, frames: range | None) -> NDArray[Any]:
+    """Return (c, i, j, k): ``frames`` of a fourth axis, or where that is None all channels."""
+    sizes = (*header.sizes[:3], len(frames)) if frames else header.sizes
     shape = (header.samples, *sizes) if header.samples > 1 else sizes
-    step = math.prod(shape) * header.dtype.itemsize
-    start = int(header.header["vox_offset"]) + (frame or 0) * step
+    needed = math.prod(shape) * header.dtype.itemsize
+    start = int(header.header["vox_offset"]) + (frames.start * (needed // len(frames)) if frames else 0)
     with open_content(header.data_path) as content:
         zipped = not isinstance(content, io.BufferedReader)
         held = None if zipped else max(header.data_path.stat().st_size - start, 0)
-        require_room(header.data_path, needed=step, held=held)
+        require_room(header.data_path, needed=needed, held=held)
         content.seek(start)
         array = read_array(content, shape, header.dtype, path)
     if header.samples > 1:

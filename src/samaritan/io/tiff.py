@@ -20,7 +20,7 @@ from samaritan.core.errors import CorruptFileError, ImageError, UnsupportedForma
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image, LabelMap
 from samaritan.io.format import ReadOptions
-from samaritan.io.frames import as_labels, channel_names, choose_frame, drop_alpha, pick_channel
+from samaritan.io.frames import as_labels, channel_names, choose_frames, drop_alpha, pick_channel
 from samaritan.io.notes import with_sidecar
 from samaritan.io.streams import require_room
 
@@ -157,7 +157,7 @@ def _choose_pages(array: NDArray[Any], options: ReadOptions, path: Path) -> NDAr
             wanted="one picture",
             fix="Read them as the slices of a volume (volume=True, --volume), or choose one (select=0, --select 0)",
         )
-    page = choose_frame(count, options.select if count > 1 else None, path)
+    page = choose_frames(count, options if count > 1 else ReadOptions(), path).start
     return array[..., page : page + 1]
 
 

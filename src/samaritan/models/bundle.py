@@ -3,8 +3,9 @@
 ``samaritan export`` writes them. ``card.toml`` is a model's card with a table more::
 
     [bundle]
-    version = 1
+    version = 2
     mask_side = 256
+    pads_boxes = false
     features = { embedding = [1, 256, 64, 64] }     # the encoder's outputs: names and shapes
     frame = { side = 1024, fit = "pad", ... }       # FrameSpec's fields
     runtime = "auto"
@@ -27,12 +28,13 @@ from samaritan.models.card import load_card, read_card
 from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.planar.graph_network import GraphNetwork
+from samaritan.models.planar.network import DecoderSpec
 from samaritan.models.runtimes import choose, open_graph
 
-VERSION = 1
+VERSION = 2
 CARD, ENCODER, DECODER = "card.toml", "encoder.onnx", "decoder.onnx"
 _BUNDLE = "bundle"
-_KEPT = frozenset({"version", "mask_side", "features", "frame", "runtime"})
+_KEPT = frozenset({"version", "mask_side", "pads_boxes", "features", "frame", "runtime"})
 
 
 def is_bundle(path: Path) -> bool:
@@ -76,7 +78,8 @@ def load_bundle(folder: Path, *, runtime: str | None = None, device: str = "auto
     encoder = open_graph(folder / ENCODER, choose(wanted, device, heavy=True), device=device, threads=threads)
     decoder = open_graph(folder / DECODER, choose(wanted, device, heavy=False), device=device, threads=threads)
     shapes = {name: tuple(shape) for name, shape in told["features"].items()}
-    network = GraphNetwork(encoder, decoder, shapes=shapes, mask_side=told["mask_side"])
+    spec = DecoderSpec(shapes, told["mask_side"], told["pads_boxes"])
+    network = GraphNetwork(encoder, decoder, spec)
     return PlanarModel(read_card(folder / CARD), network, FrameSpec(**told["frame"]))
 
 
@@ -91,11 +94,13 @@ def write_card(folder: Path, card: ModelCard, bundle: Mapping[str, Any], files: 
     (folder / CARD).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def bundle_table(model: PlanarModel, shapes: Mapping[str, tuple[int, ...]], runtime: str) -> dict[str, Any]:
+def bundle_table(model: PlanarModel, runtime: str) -> dict[str, Any]:
     """Return what a bundle's card says of a model beside its card."""
+    spec = model.network.spec
     return {
-        "mask_side": model.network.mask_side,
-        "features": {name: list(shape) for name, shape in shapes.items()},
+        "mask_side": spec.mask_side,
+        "pads_boxes": spec.pads_boxes,
+        "features": {name: list(shape) for name, shape in spec.shapes.items()},
         "frame": asdict(model.frame),
         "runtime": runtime,
     }

@@ -13,23 +13,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import Embedding, Model, Prediction
-from samaritan.core.prompts import Box, Point, Prompts
+from samaritan.core.prompts import Prompts
+from samaritan.models.trial import Source, peak_memory, questions
 
 T = TypeVar("T")
 
 _REPEATS = 5
-_LOW, _HIGH = 0.25, 0.75  # where the box and the click of the comparison lie, over the sides of a plane
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Medians of the seconds that a model takes for one image and for one prompt."""
+class Cost:
+    """What a model takes: medians of the seconds for one image and for one prompt, and memory.
+
+    ``memory_mib`` is the peak of a process of its own, Python and the runtime included, that loads the model, embeds an
+    image and answers two prompts. None where it was not measured.
+    """
 
     embed_s: float
     decode_s: float
+    memory_mib: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Certificate:
     dice
         Lowest Dice of the masks of one prompt; 1.0 where both are empty.
     before, after
-        Seconds of the original and of the exported.
+        What the original and the exported take.
     machine
         What it was measured on.
     """
@@ -60,8 +64,8 @@ class Certificate:
     logits_apart: float
     logits_spread: float
     dice: float
-    before: Timing
-    after: Timing
+    before: Cost
+    after: Cost
     machine: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,14 +73,24 @@ class Certificate:
         return asdict(self)
 
 
-def certify(before: Model, after: Model, images: Sequence[Image]) -> Certificate:
-    """Compare two models of the same weights on ``images``, which are planes as ``Model.embed`` wants them."""
+def certify(
+    before: Model, after: Model, images: Sequence[Image], *, sources: tuple[Source | None, Source | None] = (None, None)
+) -> Certificate:
+    """Compare two models of the same weights on ``images``, which are planes as ``Model.embed`` wants them.
+
+    ``sources`` are where other processes find them: memory is measured of those that have one.
+
+    Raises
+    ------
+    ResourceError
+        If such a process ends early.
+    """
     apart, dice, spread = 0.0, 1.0, 0.0
     embed: tuple[list[float], list[float]] = ([], [])
     decode: tuple[list[float], list[float]] = ([], [])
     for image in images:
         embedded = [_timed(model, image, spent) for model, spent in zip((before, after), embed, strict=True)]
-        for prompts in _asked(image.geometry):
+        for prompts in questions(image.geometry):
             first, second = (
                 _decoded(model, embedding, prompts, spent)
                 for model, embedding, spent in zip((before, after), embedded, decode, strict=True)
@@ -84,17 +98,17 @@ def certify(before: Model, after: Model, images: Sequence[Image]) -> Certificate
             apart = max(apart, float(np.abs(_in_order(first) - _in_order(second)).max()))
             spread = max(spread, float(first.logits.std()))
             dice = min(dice, _dice(first, second))
-    first_s, second_s = (Timing(statistics.median(e), statistics.median(d)) for e, d in zip(embed, decode, strict=True))
+    first_cost, second_cost = (
+        Cost(statistics.median(e), statistics.median(d), _memory(source, images[0]))
+        for e, d, source in zip(embed, decode, sources, strict=True)
+    )
     card = before.card
-    return Certificate(card.name, card.sha256, len(images), apart, spread, dice, first_s, second_s, _machine())
+    return Certificate(card.name, card.sha256, len(images), apart, spread, dice, first_cost, second_cost, _machine())
 
 
-def _asked(geometry: Geometry) -> tuple[Prompts, Prompts]:
-    width, height, _ = geometry.shape
-    start = (int(_LOW * width), int(_LOW * height), 0)
-    stop = (max(start[0] + 1, int(_HIGH * width)), max(start[1] + 1, int(_HIGH * height)), 1)
-    click = Point((width // 2, height // 2, 0))
-    return Prompts(geometry, (click,)), Prompts(geometry, (Box(start, stop),))
+def _memory(source: Source | None, image: Image) -> float | None:
+    peak = 0 if source is None else peak_memory(source, image)
+    return round(peak / 2**20, 1) if peak else None
 
 
 def _timed(model: Model, image: Image, spent: list[float]) -> Embedding:

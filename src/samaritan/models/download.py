@@ -18,15 +18,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Literal, Protocol, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from samaritan._version import __version__
 from samaritan.core.errors import ChecksumError, ResourceError, WeightsError, WriteError
-from samaritan.models.refusals import refused, unreachable
+from samaritan.models.web_errors import refused, unreachable
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,7 +36,7 @@ _TIMEOUT_S = 30.0  # without a single byte
 _ATTEMPTS = 3  # at going on by ourselves after a cut, each of which has to bring something
 _AT_ONCE = 1 << 20
 _SPARE = 64 << 20  # free space to leave on the disk
-_TOKEN_HOSTS = frozenset({"huggingface.co"})
+_HUB = frozenset({"huggingface.co"})  # who is told the token, and believed about hashes
 _CUT = (http.client.HTTPException, OSError)  # what reading from a lost connection raises
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
@@ -97,7 +98,7 @@ def bytes_kept(part: Path) -> int:
 
 
 def download(wanted: Wanted, progress: Progress | None = None) -> str:
-    """Bring a file into its part, and return the SHA-256 that the server tells of it, if it does.
+    """Bring a file into its part, and return the SHA-256 that the Hugging Face hub tells of it; "" from elsewhere.
 
     What arrived is not checked against it yet, but has the size that was wanted or told.
 
@@ -136,9 +137,8 @@ def _fetch(wanted: Wanted, progress: Progress | None) -> str:
         return redirects.told
     response, start = answer
     try:
-        told = redirects.told or _sha256_in(response.headers)
-        if told and wanted.sha256 and told not in wanted.sha256:
-            raise _another_file(wanted, f"with SHA-256 {told[:12]}…", f"{wanted.sha256[0][:12]}…")
+        if redirects.told and wanted.sha256 and redirects.told not in wanted.sha256:
+            raise _another_file(wanted, f"with SHA-256 {redirects.told[:12]}…", f"{wanted.sha256[0][:12]}…")
         _require_a_file(response, wanted)
         total = _total(response, start) or wanted.size
         if wanted.size and total != wanted.size:
@@ -149,7 +149,7 @@ def _fetch(wanted: Wanted, progress: Progress | None) -> str:
         _receive(response, wanted, start, total, progress)
     finally:
         response.close()
-    return told
+    return redirects.told
 
 
 def _respond(wanted: Wanted, redirects: _Redirects) -> tuple[_Response, int] | None:
@@ -228,19 +228,21 @@ def _receive(response: _Response, wanted: Wanted, start: int, total: int, progre
         raise _CutError(missing)
 
 
-def _writable(path: Path, mode: str) -> IO[bytes]:
+def _writable(path: Path, mode: Literal["ab", "wb"]) -> RawIOBase:
+    """Open a file without a buffer: what is counted as kept is there, and closing it has nothing left to fail at."""
     try:
-        return cast("IO[bytes]", path.open(mode))
+        return path.open(mode, buffering=0)
     except OSError as error:
         raise WriteError(
             got=f"cannot write {path}: {error.strerror}", fix="Set SAMARITAN_MODELS to a folder that you own"
         ) from error
 
 
-def _write(file: IO[bytes], piece: bytes, wanted: Wanted) -> None:
+def _write(file: RawIOBase, piece: bytes, wanted: Wanted) -> None:
+    rest = memoryview(piece)
     try:
-        file.write(piece)
-        file.flush()  # what is counted as kept is there, whatever happens next
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
     except OSError as error:
         raise WriteError(
             got=f"cannot write {wanted.part}: {error.strerror}",
@@ -268,7 +270,7 @@ def _note(wanted: Wanted, headers: Message) -> None:
     # A weak ETag says that two versions mean the same, not that they are the same bytes.
     validator = headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
     with _writable(wanted.notes, "wb") as file:
-        file.write(json.dumps({"url": wanted.url, "validator": validator}).encode())
+        _write(file, json.dumps({"url": wanted.url, "validator": validator}).encode(), wanted)
 
 
 def _total(response: _Response, start: int) -> int:
@@ -308,17 +310,11 @@ def _another_file(wanted: Wanted, got: str, expected: str) -> ChecksumError:
     )
 
 
-def _sha256_in(headers: Message) -> str:
-    """Return the SHA-256 of the file that the Hugging Face hub, or a server like it, tells in its headers."""
-    for name in ("X-Linked-ETag", "ETag"):
-        value = headers.get(name, "").removeprefix("W/").strip('"').lower()
-        if _SHA256.fullmatch(value):
-            return value
-    return ""
-
-
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects that are safe, and reads the SHA-256 that the hub tells before it redirects."""
+    """Follows redirects that are safe, and reads the SHA-256 that the hub tells where it redirects to its stores.
+
+    Nobody else's headers are taken for a hash of the content: an ``ETag`` of 64 digits may be of anything.
+    """
 
     def __init__(self, url: str) -> None:
         self.told = ""
@@ -330,7 +326,7 @@ class _Redirects(HTTPRedirectHandler):
         if url.scheme != "https" and not (url.scheme == "http" and self.at_home and _is_this_machine(request.full_url)):
             raise WeightsError(got=f"address {request.full_url}", wanted="one that begins with https://")
         token = os.environ.get("HF_TOKEN", "").strip()
-        if token and url.hostname in _TOKEN_HOSTS:
+        if token and url.hostname in _HUB:
             request.add_unredirected_header("Authorization", f"Bearer {token}")
 
     def redirect_request(
@@ -343,7 +339,9 @@ class _Redirects(HTTPRedirectHandler):
         newurl: str,
     ) -> Request | None:
         """Return the request to follow a redirect with; the names are urllib's."""
-        self.told = self.told or _sha256_in(headers)
+        linked = headers.get("X-Linked-ETag", "").strip('"').lower()
+        if urlsplit(req.full_url).hostname in _HUB and _SHA256.fullmatch(linked):
+            self.told = linked
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None:
             self.admit(request)

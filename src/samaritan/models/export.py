@@ -25,6 +25,7 @@ from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar import PlanarModel
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.quantise import quantise
+from samaritan.models.trial import Source
 
 CERTIFICATE = "parity.json"
 LEAST_DICE, LEAST_DICE_INT8 = 0.999, 0.98
@@ -38,6 +39,7 @@ def export(
     folder: Path,
     *,
     images: Sequence[Image],
+    source: Source | None = None,
     runtime: str = "auto",
     int8: bool = False,
 ) -> Certificate:
@@ -51,6 +53,8 @@ def export(
         Must not exist yet, or be empty.
     images
         Planes as ``Model.embed`` wants them, on which both are compared.
+    source
+        Where another process finds the model, to measure the memory that it takes; None leaves that out.
     runtime
         What the bundle is run with, unless who loads it says otherwise.
     int8
@@ -65,6 +69,8 @@ def export(
         If the folder is there and not empty, or cannot be written.
     MissingExtraError
         If onnx and onnxscript are not installed.
+    ResourceError
+        If there is too little memory to measure what both take.
     """
     planar, network = exportable(model)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -78,8 +84,10 @@ def export(
             if int8:
                 quantise(staged / ENCODER, [planar.frame.picture(image) for image in images])
             files = {path.name: sha256_of(path) for path in sorted(staged.iterdir())}
-            write_card(staged, model.card, bundle_table(planar, network.shapes, runtime), files)
-            certificate = certify(model, load_bundle(staged), images)
+            write_card(staged, model.card, bundle_table(planar, runtime), files)
+            device = source.device if source else "auto"
+            sources = (source, Source(str(staged), device=device))
+            certificate = certify(model, load_bundle(staged, device=device), images, sources=sources)
             _require_likeness(certificate, int8=int8)
             (staged / CERTIFICATE).write_text(json.dumps(certificate.to_dict(), indent=2) + "\n", encoding="utf-8")
             if folder.exists():
@@ -113,7 +121,7 @@ def exportable(model: Model) -> tuple[PlanarModel, TorchNetwork]:
         raise WeightsError(
             got=f"model '{model.card.name}', which cannot be exported",
             wanted="a model such as sam-vit-b, or a checkpoint of such a family",
-            fix="The default model is ONNX already; SAM 2 and models of volumes run in PyTorch only",
+            fix="The default model is ONNX already; models of volumes and of words run in PyTorch only",
         )
     return model, model.network
 
@@ -121,14 +129,14 @@ def exportable(model: Model) -> tuple[PlanarModel, TorchNetwork]:
 def _write_graphs(network: TorchNetwork, side: int, folder: Path) -> None:
     device = network.device
     picture = torch.zeros((1, 3, side, side), device=device)
-    _write(network.encoder, (picture,), folder / ENCODER, inputs=["picture"], outputs=list(network.shapes))
-    features = tuple(torch.zeros(shape, device=device) for shape in network.shapes.values())
+    _write(network.encoder, (picture,), folder / ENCODER, inputs=["picture"], outputs=list(network.spec.shapes))
+    features = tuple(torch.zeros(shape, device=device) for shape in network.spec.shapes.values())
     prompts, tokens = torch.export.Dim("prompts"), torch.export.Dim("tokens")
     example = (
         *features,
         torch.zeros((2, _TOKENS, 2), device=device),
         torch.zeros((2, _TOKENS), dtype=torch.int64, device=device),
-        torch.zeros((2, 1, network.mask_side, network.mask_side), device=device),
+        torch.zeros((2, 1, network.spec.mask_side, network.spec.mask_side), device=device),
         torch.zeros(2, device=device),
     )
     dynamic = (*({} for _ in features), {0: prompts, 1: tokens}, {0: prompts, 1: tokens}, {0: prompts}, {0: prompts})
@@ -136,7 +144,7 @@ def _write_graphs(network: TorchNetwork, side: int, folder: Path) -> None:
         network.decoder,
         example,
         folder / DECODER,
-        inputs=[*network.shapes, "coords", "labels", "mask", "has_mask"],
+        inputs=[*network.spec.shapes, "coords", "labels", "mask", "has_mask"],
         outputs=["logits", "iou"],
         dynamic=dynamic,
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
 
-from samaritan.core.errors import CheckpointMismatchError, MissingExtraError, UnknownNameError
+from samaritan.core.errors import CheckpointMismatchError, MissingExtraError, UnknownNameError, WeightsError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
 from samaritan.models.checkpoint import Checkpoint
@@ -41,6 +42,9 @@ class Family:
         Makes the ``Model`` of a module with weights, a card, how pictures are prepared, and a device.
     frame
         How pictures are prepared unless a card says otherwise; None for models that see volumes.
+    complete
+        Gives a module what it needs and is no tensor, out of the folder that the file lies in; None where that is
+        nothing.
     """
 
     title: str
@@ -48,6 +52,7 @@ class Family:
     rename: Callable[[Mapping[str, object]], dict[str, object]]
     model: Callable[[nn.Module, ModelCard, FrameSpec | None, str], Model]
     frame: FrameSpec | None = None
+    complete: Callable[[nn.Module, Path], None] | None = None
 
 
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")
@@ -56,6 +61,8 @@ FAMILIES.register("sam", "samaritan.models.sam:FAMILY")
 FAMILIES.register("sam-hq", "samaritan.models.sam_hq:FAMILY")
 FAMILIES.register("sam-med2d", "samaritan.models.sam_med2d:FAMILY")
 FAMILIES.register("sam2", "samaritan.models.sam2:FAMILY")
+FAMILIES.register("sam3", "samaritan.models.sam3:TRACKER")
+FAMILIES.register("sam3-concept", "samaritan.models.sam3:CONCEPT")
 FAMILIES.register("sam-med3d", "samaritan.models.sam_med3d:FAMILY")
 
 
@@ -73,25 +80,52 @@ def family_of(variant: str) -> str:
     return known[variant]
 
 
+class _Called(tuple[int, ...]):
+    """A shape that knows what the file calls its tensor, whatever the family makes of that."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, shape: Shape) -> Self:
+        called = cls(shape)
+        called.name = name
+        return called
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How the tensors of a file differ from a module's: by name."""
+    """How the tensors of a file differ from a module's: by name.
+
+    Parameters
+    ----------
+    missing
+        By the module's names: what the file would call them is not known.
+    unexpected, reshaped
+        By the file's names, where these are known.
+    alike
+        How many do not differ.
+    renamed
+        Whether the file has names of its own.
+    """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
     alike: int
+    renamed: bool = False
 
     @classmethod
     def between(cls, found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Difference:
         """Compare names and shapes."""
         both = found.keys() & wanted.keys()
         reshaped = sorted(name for name in both if found[name] != wanted[name])
+        called = {name: getattr(shape, "name", name) for name, shape in found.items()}
         return cls(
             tuple(sorted(wanted.keys() - found.keys())),
-            tuple(sorted(found.keys() - wanted.keys())),
-            tuple(f"{name} {list(found[name])} for {list(wanted[name])}" for name in reshaped),
+            tuple(sorted(called[name] for name in found.keys() - wanted.keys())),
+            tuple(f"{called[name]} {list(found[name])} for {list(wanted[name])}" for name in reshaped),
             len(both) - len(reshaped),
+            any(name != own for name, own in called.items()),
         )
 
     @property
@@ -100,14 +134,21 @@ class Difference:
         return not (self.missing or self.unexpected or self.reshaped)
 
     @property
+    def total(self) -> int:
+        """How many names there are in the file, the module, or both."""
+        return self.alike + len(self.missing) + len(self.unexpected) + len(self.reshaped)
+
+    @property
     def likeness(self) -> float:
         """Share of all names that are alike in both, in [0, 1]."""
-        apart = len(self.missing) + len(self.unexpected) + len(self.reshaped)
-        return self.alike / max(1, self.alike + apart)
+        return self.alike / max(1, self.total)
 
     def __str__(self) -> str:
         kinds = (("missing", self.missing), ("not known", self.unexpected), ("of another shape", self.reshaped))
-        return "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in kinds if names)
+        told = {what: f"{len(names)} {what}: {_some(names)}" for what, names in kinds if names}
+        if self.renamed and self.missing:
+            told["missing"] += " (as the model calls them)"
+        return "; ".join(told.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +168,14 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     MissingExtraError
         If PyTorch or transformers are not installed.
     """
-    shapes = checkpoint.shapes
-    return max(
-        (
-            Recognised(family, variant, Difference.between(_renamed(family, shapes), _shapes_of(family, variant)))
-            for family in FAMILIES
-            for variant in _family(family).variants
-        ),
-        key=lambda match: match.difference.likeness,
-    )
+    matches = []
+    for family in FAMILIES:
+        for variant in _family(family).variants:
+            match = Recognised(family, variant, _difference(checkpoint, family, variant))
+            if match.difference.none:
+                return match
+            matches.append(match)
+    return max(matches, key=lambda match: match.difference.likeness)
 
 
 def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
@@ -145,59 +185,83 @@ def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
     ------
     CheckpointMismatchError
         If the checkpoint is not that: it says what differs, and what it looks like.
+    WeightsError
+        If a tensor has values that no network can have, or if the model needs another file as well, which does not lie
+        beside it or is damaged.
     """
     from samaritan.models.undrawn import Undrawn  # noqa: PLC0415 - the base install has no torch
 
-    found = _renamed(family, checkpoint.shapes)
-    difference = Difference.between(found, _shapes_of(family, variant))
+    difference = _difference(checkpoint, family, variant)
     if not difference.none:
         raise mismatch(checkpoint, variant, difference)
+    if (fault := unusable(checkpoint, family, variant)) is not None:
+        raise fault
     with Undrawn():
         module = _family(family).variants[variant]()
-    tensors = _family(family).rename(checkpoint.tensors)
+    if (complete := _family(family).complete) is not None:
+        complete(module, checkpoint.path.parent)
+    wanted, tensors = _state_of(family, variant), _family(family).rename(checkpoint.tensors)
     # Copies: a file that is read through its map would otherwise be needed for as long as the model lives.
-    weights = {name: _copied(tensor) for name, tensor in tensors.items()}
+    # Detached: what was saved with its gradients' bookkeeping could not be frozen otherwise.
+    weights = {
+        name: cast("Tensor", tensor).detach().to(wanted[name].dtype, copy=True) for name, tensor in tensors.items()
+    }
     module.load_state_dict(weights, strict=True, assign=True)
     return module.eval().requires_grad_(False)  # noqa: FBT003 - PyTorch's own signature
+
+
+def unusable(checkpoint: Checkpoint, family: str, variant: str) -> WeightsError | None:
+    """Return what is wrong with the values of a checkpoint that has a variant's tensors; None if nothing is."""
+    wanted = _state_of(family, variant)
+    called = {id(tensor): name for name, tensor in checkpoint.tensors.items()}
+    for name, value in _family(family).rename(checkpoint.tensors).items():
+        tensor, like = cast("Tensor", value), wanted[name]
+        whose = f"tensor {called.get(id(tensor), name)} in {checkpoint.path.name}"
+        if like.is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            return WeightsError(got=f"{whose} has values of type {kind}", fix="Take the weights before quantisation")
+        if not tensor.to(like.dtype).isfinite().all():
+            return WeightsError(
+                got=f"{whose} has values that are infinite or no numbers",
+                fix="Take weights from earlier in the training",
+            )
+    return None
 
 
 def mismatch(checkpoint: Checkpoint, wanted: str, difference: Difference) -> CheckpointMismatchError:
     """Return the error that says how a checkpoint differs from a variant, and which one it looks like."""
     nearest = recognise(checkpoint)
-    alike = nearest.difference.likeness
+    if not nearest.difference.alike:
+        return CheckpointMismatchError(
+            got=f"{checkpoint.path.name}: {len(checkpoint.tensors)} tensors of no family that is known here: "
+            f"{_some(tuple(sorted(checkpoint.tensors)))}",
+            wanted=f"those of one of: {', '.join(FAMILIES)}",
+        )
+    alike = f"{nearest.difference.alike} of {nearest.difference.total} tensors are alike"
     if nearest.difference.none:
-        fix = f"It is a checkpoint of {nearest.variant}: use --model {nearest.variant}"
-    elif not alike:
-        fix = f"It is of no family that is known here: {', '.join(FAMILIES)}"
+        fix = f"It is a checkpoint of {nearest.variant}: use --model {checkpoint.path}"
     elif nearest.variant != wanted:
-        fix = f"It looks most like {nearest.variant} ({alike:.0%} of the tensors)"
+        fix = f"It looks most like {nearest.variant} ({alike})"
     else:
-        fix = f"{alike:.0%} of the tensors are alike: it may have been changed, or be of a later version"
+        fix = f"{alike}: it may have been changed, or be of a later version"
     return CheckpointMismatchError(
         got=f"{checkpoint.path.name}: {difference}", wanted=f"the tensors of {wanted}", fix=fix
     )
 
 
-def _copied(tensor: object) -> Tensor:
-    import torch  # noqa: PLC0415 - the base install has none
-
-    assert isinstance(tensor, torch.Tensor)  # noqa: S101 - rename was given tensors
-    # Detached: what was saved with its gradients' bookkeeping could not be frozen otherwise.
-    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-
-
 @cache
-def _shapes_of(family: str, variant: str) -> dict[str, Shape]:
+def _state_of(family: str, variant: str) -> dict[str, Tensor]:
     import torch  # noqa: PLC0415 - the base install has none
 
     with torch.device("meta"):
         module = _family(family).variants[variant]()
-    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    return module.state_dict()
 
 
-def _renamed(family: str, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    renamed = _family(family).rename(shapes)
-    return {name: shape for name, shape in renamed.items() if isinstance(shape, tuple)}
+def _difference(checkpoint: Checkpoint, family: str, variant: str) -> Difference:
+    renamed = _family(family).rename({name: _Called.of(name, shape) for name, shape in checkpoint.shapes.items()})
+    found = {name: shape for name, shape in renamed.items() if isinstance(shape, tuple)}
+    return Difference.between(found, {name: tuple(like.shape) for name, like in _state_of(family, variant).items()})
 
 
 def _family(name: str) -> Family:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from samaritan.core.errors import ReadError, SamaritanError, WeightsError
-from samaritan.models.checkpoint import Checkpoint, form_of, read_checkpoint, sha256_of
-from samaritan.models.family import Recognised, recognise
-from samaritan.models.published import published_as
+from samaritan.core.errors import SamaritanError, WeightsError
+from samaritan.models.checkpoint import Checkpoint, CheckpointFile
+from samaritan.models.family import Recognised, recognise, unusable
+from samaritan.models.printable import printable
+from samaritan.models.published import others_of, published_as
 
 _ONNX = 0x08  # the tag of a graph's first field, its version
 
@@ -32,6 +33,8 @@ class Inspection:
         Numbers: of tensors, of values in all, and of tensors by their type.
     recognised
         What its tensors are most like, and how they differ; None if they are like nothing that is known.
+    others
+        Names of published models that have exactly its tensors as well: which it is, only who made it knows.
     inputs, outputs
         Of a graph: shapes by name; a side that may be any has a name or None.
     trouble
@@ -47,6 +50,7 @@ class Inspection:
     parameters: int = 0
     dtypes: Mapping[str, int] = field(default_factory=dict)
     recognised: Recognised | None = None
+    others: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     trouble: SamaritanError | None = None
@@ -72,7 +76,9 @@ class Inspection:
                 "missing": list(found.difference.missing),
                 "unexpected": list(found.difference.unexpected),
                 "reshaped": list(found.difference.reshaped),
+                "renamed": found.difference.renamed,
             },
+            "others": list(self.others),
             "inputs": dict(self.inputs),
             "outputs": dict(self.outputs),
             "error": self.trouble and self.trouble.to_dict(),
@@ -87,21 +93,21 @@ def inspect(path: Path) -> Inspection:
     Raises
     ------
     ReadError
-        If it cannot be opened.
+        If it cannot be opened, or is no file.
+    ResourceError
+        If it is larger than ``MAX_BYTES``.
     """
+    file = CheckpointFile.at(path)
+    graph = file.head[:1] == bytes((_ONNX,)) and file.form == "unknown"
+    known: dict[str, Any] = {
+        "path": path,
+        "nbytes": file.nbytes,
+        "sha256": file.sha256,
+        "form": "ONNX" if graph else file.form,
+        "published": tuple(published_as(file.sha256)),
+    }
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
-        known: dict[str, Any] = {"path": path, "nbytes": path.stat().st_size, "sha256": sha256_of(path)}
-    except OSError as error:
-        raise ReadError(
-            got=f"checkpoint {path} cannot be read ({error.strerror})", fix="Check the path and its permissions"
-        ) from error
-    graph = head[:1] == bytes((_ONNX,)) and form_of(head) == "unknown"
-    known["form"] = "ONNX" if graph else form_of(head)
-    known["published"] = tuple(published_as(known["sha256"]))
-    try:
-        more = _of_graph(path) if graph else _of_checkpoint(read_checkpoint(path))
+        more = _of_graph(path) if graph else _of_checkpoint(file.read())
     except SamaritanError as error:
         return Inspection(**known, trouble=error)
     return Inspection(**known, **more)
@@ -114,7 +120,9 @@ def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors).most_common()),
-        "recognised": found if found.difference.likeness else None,
+        "recognised": found if found.difference.alike else None,
+        "others": tuple(others_of(found.variant)) if found.difference.none else (),
+        "trouble": unusable(checkpoint, found.family, found.variant) if found.difference.none else None,
     }
 
 
@@ -128,10 +136,14 @@ def _of_graph(path: Path) -> dict[str, Any]:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common
         raise WeightsError(
-            got=f"ONNX Runtime {onnxruntime.__version__} refuses {path.name}: {str(error).splitlines()[0]}",
+            got=f"ONNX Runtime {onnxruntime.__version__} refuses {path.name}: {printable(str(error).splitlines()[0])}",
             fix="Export or copy it again, with the files beside it that hold its weights",
         ) from error
+    return {"inputs": _of_nodes(session.get_inputs()), "outputs": _of_nodes(session.get_outputs())}
+
+
+def _of_nodes(nodes: Iterable[Any]) -> dict[str, Any]:
     return {
-        "inputs": {node.name: [node.type, node.shape] for node in session.get_inputs()},
-        "outputs": {node.name: [node.type, node.shape] for node in session.get_outputs()},
+        printable(node.name): [node.type, [printable(side) if isinstance(side, str) else side for side in node.shape]]
+        for node in nodes
     }

@@ -133,8 +133,10 @@ class Letterbox:
             (start * n / whole, (start + size) * n / whole)
             for start, size, whole, n in zip(self.start, self.plane, self.whole, (width, height), strict=True)
         )
-        # Transposed while they are small.
-        return np.stack([_resize(mask.T, self.plane[::-1], box=(y0, x0, y1, x1)) for mask in on_image])[..., None]
+        size, small = self.plane[::-1], on_image.transpose(0, 2, 1)  # while they are small
+        if size[0] > y1 - y0 and size[1] > x1 - x0:
+            return _enlarge(small, size, box=(y0, x0, y1, x1))[..., None]
+        return np.stack([_resize(mask, size, box=(y0, x0, y1, x1)) for mask in small])[..., None]
 
     def _reached(self, axis: int) -> _Span:
         """Return what of the frame the plane has a part in, along x or y."""
@@ -186,3 +188,23 @@ def _resize(plane: NDArray[Any], size: Size, *, box: tuple[float, float, float, 
     # Pillow widens the triangle filter when it shrinks (no aliasing) and takes a box of fractional pixels.
     resized = Pillow.fromarray(source).resize(size, Pillow.Resampling.BILINEAR, box=box)
     return np.asarray(resized, np.float32)
+
+
+def _enlarge(planes: Floats, size: Size, *, box: tuple[float, float, float, float]) -> Floats:
+    """Resize (n, rows, columns) as ``_resize`` does, where both sides grow: in half the time.
+
+    Each pixel lies between two along either side, so that this is some sums of whole arrays; Pillow goes from pixel to
+    pixel, in double precision.
+    """
+    for axis, count, start, stop in ((2, size[0], box[0], box[2]), (1, size[1], box[1], box[3])):
+        at = start + (np.arange(count) + 0.5) * ((stop - start) / count) - 0.5
+        before = np.floor(at).astype(np.int64)
+        share = np.expand_dims((at - before).astype(np.float32), tuple(range(1, planes.ndim - axis)))
+        last = planes.shape[axis] - 1
+        resized = np.take(planes, np.clip(before, 0, last), axis=axis)
+        step = np.take(planes, np.clip(before + 1, 0, last), axis=axis)
+        step -= resized
+        step *= share
+        resized += step
+        planes = resized
+    return planes

@@ -5,17 +5,21 @@ Models differ in what they take; what people mean by a lasso or a mask does not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.errors import PromptError
+from samaritan.core.geometry import axis_number
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Prompts, Scribble
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
+MOST_OF_A_STROKE = 8  # points that a scribble becomes: more of them say no more, and networks learnt from a few
 _SURE = 8.0  # logit that a mask drawn by a person stands for
 
 
@@ -27,11 +31,27 @@ def bounds(area: NDArray[np.bool_]) -> NDArray[np.int64] | None:
 
 def inside(lasso: Lasso, plane: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels (i, j) within the outline; if it is too thin to hold a pixel's centre, those at its corners."""
+    return _filled(lasso.vertices[:, :2], plane)
+
+
+def voxels_inside(lasso: Lasso) -> NDArray[np.int64]:
+    """Return the voxels (n, 3) within the outline, in its slice along any axis; see ``inside``."""
+    normal = axis_number(lasso.axis)
+    across = [axis for axis in range(3) if axis != normal]
+    corners = lasso.vertices[:, across]
+    low, high = np.floor(np.stack([corners.min(axis=0), corners.max(axis=0)]) + 0.5).astype(np.int64)
+    within = np.argwhere(_filled(corners - low, tuple((high - low + 1).tolist())))
+    voxels = np.empty((len(within), 3), np.int64)
+    voxels[:, across], voxels[:, normal] = within + low, lasso.slice_index
+    return voxels
+
+
+def _filled(corners: NDArray[np.float64], plane: tuple[int, ...]) -> Bools:
     from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
 
-    area = np.asarray(polygon2mask(plane, lasso.vertices[:, :2]), np.bool_)
+    area = np.asarray(polygon2mask(plane, corners), np.bool_)
     if not area.any():
-        area[tuple(np.floor(lasso.vertices[:, :2] + 0.5).astype(np.int64).T)] = True
+        area[tuple(np.floor(corners + 0.5).astype(np.int64).T)] = True
     return area
 
 
@@ -39,6 +59,19 @@ def deepest(area: Bools) -> NDArray[np.float64]:
     """Return the pixel (2,) of ``area`` that is farthest from all that is not in it."""
     depth = edt.edt(np.ascontiguousarray(area), black_border=True)
     return np.array(np.unravel_index(int(depth.argmax()), area.shape), np.float64)
+
+
+def spread(places: NDArray[np.float64]) -> list[int]:
+    """Return which up to ``MOST_OF_A_STROKE`` of ``places`` (n, axes) stand for all of them.
+
+    The first is next to their middle, each other one as far from those before it as can be.
+    """
+    chosen = [int(np.square(places - places.mean(axis=0)).sum(axis=1).argmin())]
+    away = np.square(places - places[chosen[0]]).sum(axis=1)
+    while len(chosen) < MOST_OF_A_STROKE and away.max() > 0:
+        chosen.append(int(away.argmax()))
+        away = np.minimum(away, np.square(places - places[chosen[-1]]).sum(axis=1))
+    return chosen
 
 
 def require_start(prompts: Prompts, previous: Prediction | None) -> None:
@@ -86,10 +119,12 @@ def positive_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
     return marks + [scribble.voxels for scribble in prompts.of(Scribble) if scribble.positive]
 
 
-def _negative_marks(prompts: Prompts) -> list[NDArray[np.int64]]:
-    """Return the pixels (n, 2) of every negative point, scribble and lasso."""
-    points = [np.array([point.voxel[:2]], np.int64) for point in prompts.points if not point.positive]
-    return points + negative_strokes(prompts, prompts.geometry.shape[:2])
+def negative_marks(prompts: Prompts) -> NDArray[np.int64]:
+    """Return the voxels (n, 3) of all negative points, scribbles and lassos."""
+    marks = [np.array([point.voxel], np.int64) for point in prompts.points if not point.positive]
+    marks += [scribble.voxels for scribble in prompts.of(Scribble) if not scribble.positive]
+    marks += [voxels_inside(lasso) for lasso in prompts.of(Lasso) if not lasso.positive]
+    return np.concatenate([np.zeros((0, 3), np.int64), *marks])
 
 
 def negative_strokes(prompts: Prompts, plane: tuple[int, int]) -> list[NDArray[np.int64]]:
@@ -117,13 +152,18 @@ def drawn_areas(prompts: Prompts, previous: Prediction | None) -> list[Bools]:
     areas += [inside(lasso, plane) for lasso in prompts.of(Lasso) if lasso.positive]
     if previous is None:
         return areas
-    found = previous.logits[0, ..., 0] > 0
-    refused = np.zeros(plane, np.bool_)
-    refused[tuple(np.concatenate([np.zeros((0, 2), np.int64), *_negative_marks(prompts)]).T)] = True
+    return unheeded(areas, previous.logits[0, ..., 0] > 0, negative_marks(prompts)[:, :2])
+
+
+def unheeded(areas: Iterable[Bools], found: Bools, negative: NDArray[np.int64]) -> list[Bools]:
+    """Return those of ``areas`` that were drawn after an earlier prediction ``found`` its mask.
+
+    That is: those of which it holds less than half, if no pixel or voxel of ``negative`` (n, axes) in them says why.
+    """
     return [
         area
         for area in areas
-        if 2 * np.count_nonzero(area & found) < np.count_nonzero(area) and not (area & refused).any()
+        if 2 * np.count_nonzero(area & found) < np.count_nonzero(area) and not area[tuple(negative.T)].any()
     ]
 
 

@@ -11,30 +11,35 @@ A card is a TOML file in ``cards``. Beside the fields of ``ModelCard`` it has a 
     variant = "sam-vit-b"               # of the family: what its tensors must be
     accept = true                       # whether the licence has to be accepted first
     terms = "https://..."               # where to read it, if not among SPDX's
-    folder = "sam2.1-tiny"              # of the model that it shares its file with; its own if left out
+    folder = "sam2.1-tiny"              # of the model that it shares its file with: what is left out is as on its card
     [checkpoint.frame]                  # where pictures are prepared otherwise than the family's: FrameSpec's fields
     fit = "stretch"
+    [[checkpoint.beside]]               # each other file that it needs in the same folder
+    file = "tokenizer.json"             # and sha256, bytes and url as above
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samaritan.core.errors import ChecksumError, MissingExtraError, UnknownNameError, WeightsError
+from samaritan.core.errors import ChecksumError, MissingExtraError, UnknownNameError, WeightsError, WriteError
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.card import load_card, read_card
-from samaritan.models.checkpoint import Checkpoint, read_checkpoint
+from samaritan.models.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
 from samaritan.models.family import FAMILIES, family_of, load_module, mismatch, recognise
 from samaritan.models.planar.frame import FrameSpec
-from samaritan.models.registry import ModelEntry
+from samaritan.models.registry import CARDS, ModelEntry
 
-_CARDS = Path(__file__).parent / "cards"
+
+class AmbiguousWeightsWarning(UserWarning):
+    """A file has the tensors of several models, which prepare pictures differently: one of them was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,23 @@ class Published:
     folder: str = ""
     also: tuple[str, ...] = ()
     terms: str = ""
+    beside: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def path(self) -> Path:
         """Where the checkpoint lies once it is here."""
         return models_root() / (self.folder or self.card.name) / self.file
+
+    @property
+    def parts(self) -> tuple[Published, ...]:
+        """Its files, each as if it were the only one: the checkpoint, and what it needs beside."""
+        alone = replace(self, beside=())
+        return (alone, *(replace(alone, also=(), **file) for file in self.beside))
+
+    @property
+    def missing(self) -> tuple[Published, ...]:
+        """Those of its ``parts`` that are not here."""
+        return tuple(part for part in self.parts if not part.path.is_file())
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -83,9 +100,9 @@ def models_root() -> Path:
     return base / "samaritan" / "models"
 
 
-def published_names() -> Iterator[str]:
-    """Return the names of all published models that have a card here."""
-    return (path.stem for path in sorted(_CARDS.glob("*.toml")))
+def published_names() -> list[str]:
+    """Return the names of all published models that have a card here, in order."""
+    return sorted(path.stem for path in CARDS.glob("*.toml"))
 
 
 @cache
@@ -101,12 +118,16 @@ def published(name: str) -> Published:
     """
     if name not in published_names():
         raise UnknownNameError.of(name, kind="published model", known=published_names())
-    path = _CARDS / f"{name}.toml"
+    path = CARDS / f"{name}.toml"
     fields: dict[str, Any] = load_card(path).get("checkpoint", {})
+    if "folder" in fields:
+        fields = {**load_card(CARDS / f"{fields['folder']}.toml")["checkpoint"], **fields}
     frame = FrameSpec(**fields.pop("frame")) if "frame" in fields else None
-    fields["also"] = tuple(fields.get("also", ()))
+    for several in ("also", "beside"):
+        fields[several] = tuple(fields.get(several, ()))
     try:
         found = Published(read_card(path), **fields, frame=frame)
+        found.parts  # noqa: B018 - now rather than when they are fetched
     except TypeError as error:
         raise WeightsError(
             got=f"[checkpoint] of {path.name} with fields {sorted(fields)}", wanted=str(error)
@@ -132,17 +153,18 @@ def load_published(name: str, *, weights: Path | None = None, device: str = "aut
         If the file given as ``weights`` has other tensors.
     """
     known = published(name)
-    if weights is None and not known.path.is_file():
+    if weights is None and known.missing:
+        missing = known.missing[0]
         raise WeightsError(
             got=f"the checkpoint of '{name}' is not here",
-            wanted=str(known.path),
-            fix=f"samaritan models pull {name}, or put {known.file} there yourself (from {known.url})",
+            wanted=str(missing.path),
+            fix=f"samaritan models pull {name}, or put {missing.file} there yourself (from {missing.url})",
         )
     _require_device(device)
-    checkpoint = read_checkpoint(weights or known.path)
+    file = CheckpointFile.at(weights or known.path)
     if weights is None:
-        require_right(known, checkpoint.sha256)
-    return _model(checkpoint, known, device, own=weights is not None)
+        require_right(known, file.sha256)
+    return _model(file.read(), known, device, own=weights is not None)
 
 
 def load_file(path: Path, *, device: str = "auto") -> Model:
@@ -150,6 +172,11 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
 
     A file whose SHA-256 is on a card is that model, and where models share a file, the one in whose folder it lies; any
     other gets the card of its architecture.
+
+    Warns
+    -----
+    AmbiguousWeightsWarning
+        If the file may as well be of another published model of that architecture.
 
     Raises
     ------
@@ -164,7 +191,19 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
     found = recognise(checkpoint)
     if not found.difference.none:
         raise mismatch(checkpoint, found.variant, found.difference)
+    if others := others_of(found.variant):
+        warnings.warn(
+            f"{path.name} is taken for {found.variant}, but has the tensors of {' and '.join(others)} as well, "
+            f"whose pictures are prepared otherwise. To say that it is: --model {others[0]} --weights {path}",
+            AmbiguousWeightsWarning,
+            stacklevel=2,
+        )
     return _model(checkpoint, published(found.variant), device, own=True)
+
+
+def others_of(variant: str) -> list[str]:
+    """Return the names of the published models that have a variant's tensors as well, beside that of its name."""
+    return [name for name in published_names() if published(name).variant == variant and name != variant]
 
 
 def published_as(sha256: str) -> list[str]:
@@ -197,8 +236,20 @@ def recorded(path: Path) -> str:
 
 
 def record(path: Path, sha256: str) -> None:
-    """Write the SHA-256 of a checkpoint beside it, as ``sha256sum`` does."""
-    _record_of(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+    """Write the SHA-256 of a checkpoint beside it, as ``sha256sum`` does.
+
+    Raises
+    ------
+    WriteError
+        If that cannot be written.
+    """
+    try:
+        _record_of(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+    except OSError as error:
+        raise WriteError(
+            got=f"{path} is here, but its SHA-256 cannot be kept beside it ({error.strerror})",
+            fix=f"Free some space in {path.parent}, or see that you may write there, then type the same again",
+        ) from error
 
 
 def _record_of(path: Path) -> Path:
@@ -218,40 +269,16 @@ def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) 
     family = family_of(known.variant)
     module = load_module(checkpoint, family, known.variant)
     card = replace(known.card, sha256=checkpoint.sha256)
-    if own and checkpoint.sha256 not in known.hashes:  # what their data and scores are, this card does not know
-        title = f"{card.title}, with weights of your own"
-        card = replace(card, title=title, scores={}, training_data=("unknown",))
+    if own and checkpoint.sha256 not in known.hashes:  # where they come from, this card does not know
+        card = replace(
+            card,
+            title=f"{card.title}, with weights of your own",
+            licence="unknown",
+            commercial_use=False,
+            scores={},
+            training_data=("unknown",),
+            base="",
+            source="",
+        )
     record = FAMILIES.get(family)
     return record.model(module, card, known.frame or record.frame, device)
-
-
-SAM_VIT_B = entry("sam-vit-b")
-SAM_VIT_L = entry("sam-vit-l")
-SAM_VIT_H = entry("sam-vit-h")
-MEDSAM = entry("medsam")
-MOBILE_SAM = entry("mobile-sam")
-LITE_MEDSAM = entry("lite-medsam")
-SAM_HQ_VIT_B = entry("sam-hq-vit-b")
-SAM_HQ_VIT_L = entry("sam-hq-vit-l")
-SAM_HQ_VIT_H = entry("sam-hq-vit-h")
-SAM_MED2D = entry("sam-med2d")
-SAM_MED2D_FT = entry("sam-med2d-ft")
-SAM2_TINY = entry("sam2-tiny")
-SAM2_TINY_VOLUME = entry("sam2-tiny-volume")
-SAM2_SMALL = entry("sam2-small")
-SAM2_SMALL_VOLUME = entry("sam2-small-volume")
-SAM2_BASE_PLUS = entry("sam2-base-plus")
-SAM2_BASE_PLUS_VOLUME = entry("sam2-base-plus-volume")
-SAM2_LARGE = entry("sam2-large")
-SAM2_LARGE_VOLUME = entry("sam2-large-volume")
-SAM21_TINY = entry("sam2.1-tiny")
-SAM21_TINY_VOLUME = entry("sam2.1-tiny-volume")
-SAM21_SMALL = entry("sam2.1-small")
-SAM21_SMALL_VOLUME = entry("sam2.1-small-volume")
-SAM21_BASE_PLUS = entry("sam2.1-base-plus")
-SAM21_BASE_PLUS_VOLUME = entry("sam2.1-base-plus-volume")
-SAM21_LARGE = entry("sam2.1-large")
-SAM21_LARGE_VOLUME = entry("sam2.1-large-volume")
-MEDSAM2 = entry("medsam2")
-MEDSAM2_VOLUME = entry("medsam2-volume")
-SAM_MED3D_TURBO = entry("sam-med3d-turbo")

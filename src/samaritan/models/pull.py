@@ -22,7 +22,7 @@ from samaritan.core.errors import (
 )
 from samaritan.models.checkpoint import sha256_of
 from samaritan.models.download import Progress, Wanted, bytes_kept, download
-from samaritan.models.published import Published, published, published_names, record, require_right
+from samaritan.models.published import Published, published, published_names, record, recorded, require_right
 from samaritan.models.registry import MODELS
 
 _CHECKED = "checking"  # the stage that follows the download, for a progress bar
@@ -30,6 +30,8 @@ _CHECKED = "checking"  # the stage that follows the download, for a progress bar
 
 def pull(name: str, *, accept_licence: bool = False, force: bool = False, progress: Progress | None = None) -> Path:
     """Bring the checkpoint of a published model to its place, and return that; one that is there already is checked.
+
+    So are the other files that the model needs, if there are any.
 
     What an interrupted call has brought is gone on with. Several calls at once are safe: one works, the others raise.
 
@@ -60,23 +62,31 @@ def pull(name: str, *, accept_licence: bool = False, force: bool = False, progre
         If the folder cannot be written to.
     """
     known = fetchable(name)
+    for part in known.parts:
+        _bring(part, accept_licence=accept_licence, force=force, progress=progress)
+    return known.path
+
+
+def _bring(known: Published, *, accept_licence: bool, force: bool, progress: Progress | None) -> None:
+    """Bring one file to its place, or check it there."""
+    if known.path.is_dir():
+        raise WriteError(got=f"{known.path} is a folder", wanted="a file there, or nothing", fix="Move it away")
     if known.path.is_file() and not force:
-        return _checked(known, progress)
+        _check(known, progress)
+        return
     if known.accept and not accept_licence:
         raise _licence(known, force=force)
     with _alone(known):
         if known.path.is_file() and not force:  # another call has brought it while this one began
-            return _checked(known, progress)
+            _check(known, progress)
+            return
         wanted = _wanted(known)
-        if force:
-            wanted.drop()
         _settle(known, wanted, download(wanted, progress), progress)
-    return known.path
 
 
 def kept(name: str) -> int:
-    """Return how many bytes of a checkpoint an interrupted call has brought."""
-    return bytes_kept(_wanted(fetchable(name)).part)
+    """Return how many bytes of a model's files an interrupted call has brought."""
+    return sum(bytes_kept(_wanted(part).part) for part in fetchable(name).parts)
 
 
 def fetchable(name: str) -> Published:
@@ -116,13 +126,12 @@ def _licence(known: Published, *, force: bool) -> LicenceNotAcceptedError:
     )
 
 
-def _checked(known: Published, progress: Progress | None) -> Path:
-    """Return the path of a checkpoint that is there, if it is right."""
+def _check(known: Published, progress: Progress | None) -> None:
+    """Raise ``ChecksumError`` unless a file that is there is right; one without a published hash is recorded."""
     found = _hash(known.path, progress)
     require_right(known, found)
-    if not known.hashes:
+    if not (known.hashes or recorded(known.path)):
         record(known.path, found)
-    return known.path
 
 
 def _settle(known: Published, wanted: Wanted, told: str, progress: Progress | None) -> None:
@@ -136,13 +145,13 @@ def _settle(known: Published, wanted: Wanted, told: str, progress: Progress | No
             wanted=f"{allowed[0][:12]}…, as {'its card says' if known.hashes else 'its server tells'}",
             fix=f"It was removed. Type the same again; if it stays so, its publisher has changed it. {wanted.by_hand}",
         )
-    if not known.hashes:
-        record(known.path, found)
     try:
         wanted.part.replace(known.path)
     except OSError as error:  # Windows replaces no file that a program holds open
         raise WriteError(got=f"cannot replace {known.path}: {error.strerror}", fix="Close what uses it") from error
     wanted.drop()
+    if not known.hashes:
+        record(known.path, found)
 
 
 def _hash(path: Path, progress: Progress | None) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from samaritan.core.errors import UnknownNameError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
 from samaritan.models.device import require_device
 
 DEFAULT_MODEL = "tiny"
+CARDS = Path(__file__).parent / "cards"  # of models that others published
 _ENDINGS = frozenset({".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar", ".onnx", ".zip"})  # of checkpoints
 
 
@@ -30,36 +32,8 @@ class ModelEntry:
 MODELS: Registry[ModelEntry] = Registry("model", "samaritan.models")
 MODELS.register("tiny", "samaritan.models.tiny:ENTRY")
 MODELS.register("nninteractive", "samaritan.models.nninteractive:ENTRY")
-MODELS.register("sam-vit-b", "samaritan.models.published:SAM_VIT_B")
-MODELS.register("sam-vit-l", "samaritan.models.published:SAM_VIT_L")
-MODELS.register("sam-vit-h", "samaritan.models.published:SAM_VIT_H")
-MODELS.register("medsam", "samaritan.models.published:MEDSAM")
-MODELS.register("mobile-sam", "samaritan.models.published:MOBILE_SAM")
-MODELS.register("lite-medsam", "samaritan.models.published:LITE_MEDSAM")
-MODELS.register("sam-hq-vit-b", "samaritan.models.published:SAM_HQ_VIT_B")
-MODELS.register("sam-hq-vit-l", "samaritan.models.published:SAM_HQ_VIT_L")
-MODELS.register("sam-hq-vit-h", "samaritan.models.published:SAM_HQ_VIT_H")
-MODELS.register("sam-med2d", "samaritan.models.published:SAM_MED2D")
-MODELS.register("sam-med2d-ft", "samaritan.models.published:SAM_MED2D_FT")
-MODELS.register("sam2-tiny", "samaritan.models.published:SAM2_TINY")
-MODELS.register("sam2-tiny-volume", "samaritan.models.published:SAM2_TINY_VOLUME")
-MODELS.register("sam2-small", "samaritan.models.published:SAM2_SMALL")
-MODELS.register("sam2-small-volume", "samaritan.models.published:SAM2_SMALL_VOLUME")
-MODELS.register("sam2-base-plus", "samaritan.models.published:SAM2_BASE_PLUS")
-MODELS.register("sam2-base-plus-volume", "samaritan.models.published:SAM2_BASE_PLUS_VOLUME")
-MODELS.register("sam2-large", "samaritan.models.published:SAM2_LARGE")
-MODELS.register("sam2-large-volume", "samaritan.models.published:SAM2_LARGE_VOLUME")
-MODELS.register("sam2.1-tiny", "samaritan.models.published:SAM21_TINY")
-MODELS.register("sam2.1-tiny-volume", "samaritan.models.published:SAM21_TINY_VOLUME")
-MODELS.register("sam2.1-small", "samaritan.models.published:SAM21_SMALL")
-MODELS.register("sam2.1-small-volume", "samaritan.models.published:SAM21_SMALL_VOLUME")
-MODELS.register("sam2.1-base-plus", "samaritan.models.published:SAM21_BASE_PLUS")
-MODELS.register("sam2.1-base-plus-volume", "samaritan.models.published:SAM21_BASE_PLUS_VOLUME")
-MODELS.register("sam2.1-large", "samaritan.models.published:SAM21_LARGE")
-MODELS.register("sam2.1-large-volume", "samaritan.models.published:SAM21_LARGE_VOLUME")
-MODELS.register("medsam2", "samaritan.models.published:MEDSAM2")
-MODELS.register("medsam2-volume", "samaritan.models.published:MEDSAM2_VOLUME")
-MODELS.register("sam-med3d-turbo", "samaritan.models.published:SAM_MED3D_TURBO")
+for _card in CARDS.glob("*.toml"):
+    MODELS.register(_card.stem, f"samaritan.models.entries:{_card.stem}")
 
 
 def load_model(name: str | None = None, *, weights: Path | None = None, device: str = "auto") -> Model:
@@ -75,10 +49,15 @@ def load_model(name: str | None = None, *, weights: Path | None = None, device: 
     device
         "auto" (the fastest that is there), "cpu", "cuda" or "mps".
 
+    Warns
+    -----
+    AmbiguousWeightsWarning
+        If a checkpoint may as well be of another published model, which prepares pictures differently.
+
     Raises
     ------
     UnknownNameError
-        If there is no such model or device.
+        If there is no such model or device, or ``weights`` are given for one that is not published.
     MissingExtraError
         If the runtime for the device is not installed.
     WeightsError
@@ -86,14 +65,25 @@ def load_model(name: str | None = None, *, weights: Path | None = None, device: 
         family (``CheckpointMismatchError``).
     """
     require_device(device)
-    if name not in MODELS and _is_path(name):
-        return _load_path(Path(str(name)), device)
-    entry = MODELS.get(name or DEFAULT_MODEL)
     if weights is not None:
-        from samaritan.models.published import load_published  # noqa: PLC0415 - as above
+        return _load_weights(weights, name or DEFAULT_MODEL, device)
+    if (path := _path_of(name)) is not None:
+        return _load_path(path, device)
+    return MODELS.get(name or DEFAULT_MODEL).load(device)
 
-        return load_published(str(name), weights=weights, device=device)
-    return entry.load(device)
+
+def _load_weights(weights: Path, name: str, device: str) -> Model:
+    from samaritan.models.published import load_published, published_names  # noqa: PLC0415 - it knows this module
+
+    if name not in published_names():
+        if _path_of(name) is None:
+            MODELS.get(name)  # that there is none of this name comes first
+        raise UnknownNameError(
+            got=f"weights {weights} in place of those of {name}",
+            wanted="the name of a published model that they are for, such as sam-vit-b",
+            fix=f"To have it found out, leave that out: --model {weights}",
+        )
+    return load_published(name, weights=weights, device=device)
 
 
 def _load_path(path: Path, device: str) -> Model:
@@ -103,20 +93,40 @@ def _load_path(path: Path, device: str) -> Model:
     return load_bundle(path, device=device) if is_bundle(path) else load_file(path, device=device)
 
 
-def _is_path(name: str | None) -> bool:
-    """Whether what was given for a model's name is meant as a file: it exists, or has a folder or an ending in it.
+def _path_of(name: str | None) -> Path | None:
+    """Return what was given for a model's name as a path if it is meant so: it exists, or has a folder or an ending.
 
     Not any ending: names of models have dots as well.
     """
-    return name is not None and (Path(name).name != name or Path(name).exists() or Path(name).suffix in _ENDINGS)
+    if name is None or name in MODELS:
+        return None
+    path = Path(name)
+    return path if path.name != name or path.exists() or path.suffix in _ENDINGS else None
 
 
 def model_card(name: str | None = None) -> ModelCard:
-    """Return the card of a model (None: the default one) without loading its weights.
+    """Return the card of a model (None: the default one), or of a bundle, without loading its weights.
 
     Raises
     ------
     UnknownNameError
         If there is no such model.
+    WeightsError
+        If the card of a bundle is damaged.
     """
+    if (path := _path_of(name)) is not None:
+        return _card_of(path)
     return MODELS.get(name or DEFAULT_MODEL).card()
+
+
+def _card_of(path: Path) -> ModelCard:
+    from samaritan.models.bundle import CARD, is_bundle  # noqa: PLC0415 - it imports a runtime
+    from samaritan.models.card import read_card  # noqa: PLC0415 - few cards are of bundles
+
+    if not is_bundle(path):
+        raise UnknownNameError(
+            got=f"no card of {path}",
+            wanted="a name in `samaritan models`, or a folder that samaritan export wrote",
+            fix=f"To see what is in a file: samaritan models inspect {path}",
+        )
+    return read_card(path / CARD)

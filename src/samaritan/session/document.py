@@ -16,10 +16,20 @@ from samaritan.core.geometry import AXES, Axis, Geometry
 from samaritan.core.image import Image, Window
 from samaritan.core.model import ModelCard
 from samaritan.core.prompts import Prompts
+from samaritan.infer.channels import DEFAULT_CHANNELS, Channels
 from samaritan.session.history import Action, History
 
 FORMAT = "samaritan-session"
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a session looks at its image; see ``Session``."""
+
+    window: Window | str | None
+    axis: Axis | None
+    channels: Channels
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,8 +37,7 @@ class Saved:
     """What a document holds, besides the fingerprints that it was checked by."""
 
     history: History
-    window: Window | str | None
-    axis: Axis | None
+    options: Options
 
 
 def image_hash(image: Image) -> str:
@@ -39,9 +48,9 @@ def image_hash(image: Image) -> str:
     return digest.hexdigest()
 
 
-def write(history: History, image: Image, card: ModelCard, *, window: Window | str | None, axis: Axis | None) -> str:
+def write(history: History, image: Image, card: ModelCard, options: Options) -> str:
     """Return the document."""
-    geometry = image.geometry
+    geometry, window, channels = image.geometry, options.window, options.channels
     return json.dumps(
         {
             "format": FORMAT,
@@ -54,7 +63,8 @@ def write(history: History, image: Image, card: ModelCard, *, window: Window | s
                 "unit": geometry.unit,
             },
             "window": window if window is None or isinstance(window, str) else [float(v) for v in window],
-            "axis": axis,
+            "axis": options.axis,
+            "channels": {"rule": channels.rule, "names": list(channels.names)},
             "position": history.position,
             "actions": [_action_to_dict(action, geometry) for action in history.actions],
         }
@@ -80,7 +90,8 @@ def read(text: str, image: Image, card: ModelCard) -> Saved:
         _require_same(entries, image, card)
         actions = tuple(_action_from_dict(entry, image.geometry) for entry in entries["actions"])
         position = operator.index(entries["position"])
-        return Saved(History(actions, position), _window(entries["window"]), _axis(entries["axis"]))
+        options = Options(_window(entries["window"]), _axis(entries["axis"]), _channels(entries.get("channels")))
+        return Saved(History(actions, position), options)
     except SamaritanError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:  # whatever shape the JSON has
@@ -134,3 +145,9 @@ def _axis(value: Any) -> Axis | None:  # noqa: ANN401 - straight from JSON
         raise SessionError(got=f"axis {value!r}", wanted="i, j, k or nothing")
     axis: Axis | None = value
     return axis
+
+
+def _channels(value: Any) -> Channels:  # noqa: ANN401 - straight from JSON
+    if value is None:  # written before there was a choice
+        return DEFAULT_CHANNELS
+    return Channels(str(value["rule"]), tuple(map(str, value["names"])))

@@ -11,6 +11,7 @@ from samaritan.core.image import Image, LabelMap, Window
 from samaritan.core.model import Model, Prediction
 from samaritan.core.prompts import Prompt, Prompts, Text
 from samaritan.infer.cache import EmbeddingCache
+from samaritan.infer.channels import Channels, rule_of
 from samaritan.infer.embedder import Embedder
 from samaritan.infer.lru import ByteLRU
 from samaritan.infer.planes import choose_axis
@@ -38,6 +39,9 @@ class Session:
         Who segments, and what.
     window
         Name, ``"file"``, or centre and width; None chooses by modality, see ``samaritan.infer.intensity``.
+    channels
+        Which channels the model sees, such as ``"average"`` or ``"each:t1,flair"``; None is the first, or colour: see
+        ``samaritan.infer.channels``.
     axis
         Across which to slice a volume; None chooses by prompts and spacing.
     cache
@@ -48,7 +52,7 @@ class Session:
     Raises
     ------
     ImageError, UnknownNameError
-        If the image has no contrast, or there is no such window.
+        If the image has no contrast, or there is no such window or channel.
     """
 
     def __init__(
@@ -57,13 +61,15 @@ class Session:
         image: Image,
         *,
         window: Window | str | None = None,
+        channels: Channels | str | None = None,
         axis: Axis | None = None,
         cache: EmbeddingCache | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.model, self.image, self.window, self.axis, self.progress = model, image, window, axis, progress
         self.history = History()
-        self._embedder = Embedder(model, image, window=window, cache=cache)
+        self.channels = rule_of(channels)
+        self._embedder = Embedder(model, image, window=window, channels=self.channels, cache=cache)
         self._predictions: ByteLRU[tuple[Prompt, ...], Prediction] = ByteLRU(_MEMO_BYTES)
         self._results: ByteLRU[tuple[Prompt, ...], SegmentedObject] = ByteLRU(_MEMO_BYTES)
 
@@ -116,7 +122,7 @@ class Session:
         return self._result(object).mask
 
     def score(self, *, object: str = "object") -> float:  # noqa: A002 - as in add
-        """Return the predicted IoU, in [0, 1], of an object's mask; 0 for an empty one."""
+        """Return the predicted IoU, in [0, 1], of an object's mask; 0 for an empty one, nan if it is not predicted."""
         return self._result(object).score
 
     @property
@@ -165,7 +171,7 @@ class Session:
             return known
         prompts = translate(Prompts(self.image.geometry, items), self.model.card)
         self.model.card.require_prompts(prompts)
-        prediction = self.model.decode(self._embedder.embedding(("k", 0)), prompts, previous)
+        prediction = self._embedder.model.decode(self._embedder.embedding(("k", 0)), prompts, previous)
         self._predictions.put(items, prediction, nbytes=prediction.logits.nbytes)
         return prediction
 
@@ -176,7 +182,8 @@ class Session:
 
         The image itself is not in it, nor where it was read from.
         """
-        return document.write(self.history, self.image, self.model.card, window=self.window, axis=self.axis)
+        options = document.Options(self.window, self.axis, self.channels)
+        return document.write(self.history, self.image, self.model.card, options)
 
     @classmethod
     def from_json(
@@ -198,6 +205,15 @@ class Session:
             If the image lies on another grid.
         """
         saved = document.read(text, image, model.card)
-        session = cls(model, image, window=saved.window, axis=saved.axis, cache=cache, progress=progress)
+        chosen = saved.options
+        session = cls(
+            model,
+            image,
+            window=chosen.window,
+            channels=chosen.channels,
+            axis=chosen.axis,
+            cache=cache,
+            progress=progress,
+        )
         session.history = saved.history
         return session

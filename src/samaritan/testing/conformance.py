@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from samaritan.core.errors import GeometryMismatchError, ImageError, PromptError, SamaritanError, UnsupportedPromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
-from samaritan.core.model import Embedding, Model, Prediction
+from samaritan.core.model import BatchModel, Embedding, Model, Prediction, StepwiseModel, decode_all, embed_all
 from samaritan.core.prompts import KINDS, Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, Text
 from samaritan.testing.phantoms import box_of
 
@@ -119,6 +119,8 @@ def _require_prediction(prediction: Prediction, image: Image, what: str) -> None
     _require(logits.shape[1:] == image.shape, f"{what}: logits of {logits.shape[1:]} on an image of {image.shape}")
     _require(logits.dtype == np.float32, f"{what}: logits are {logits.dtype}, not float32")
     _require(np.isfinite(logits).all(), f"{what}: some logits are not finite")
+    if np.isnan(scores).all():  # it does not predict them
+        return
     _require(((scores >= 0) & (scores <= 1)).all(), f"{what}: scores {scores.tolist()} are not in [0, 1]")
     _require((np.diff(scores) <= 0).all(), f"{what}: scores {scores.tolist()} are not best first")
 
@@ -127,8 +129,8 @@ def _require_same(first: Prediction, second: Prediction, what: str) -> None:
     _require(first.logits.shape == second.logits.shape, f"{what}: another number of masks")
     apart = float(np.abs(first.logits - second.logits).max())
     _require(apart <= _SAME_LOGITS, f"{what}: logits differ by {apart:.3g}")
-    apart = float(np.abs(first.scores - second.scores).max())
-    _require(apart <= _SAME_LOGITS, f"{what}: scores differ by {apart:.3g}")
+    same = np.allclose(first.scores, second.scores, rtol=0, atol=_SAME_LOGITS, equal_nan=True)
+    _require(same, f"{what}: scores {first.scores.tolist()} become {second.scores.tolist()}")
 
 
 def _dice(first: Bools, second: Bools) -> float:
@@ -310,6 +312,65 @@ def check_threads(model: Model) -> None:
         _require_same(first, second, "decoding in threads")
 
 
+def check_steps(model: Model) -> None:
+    """Check that a model that tells of its steps says what it says without, and lets itself be broken off."""
+    if not isinstance(model, StepwiseModel):
+        return
+    image, mask = _subject(model)
+    embedding, prompts, wanted = _decoded(model, image, mask)
+    told: list[tuple[int, int]] = []
+    found = model.decode_stepwise(embedding, prompts, step=lambda done, total: told.append((done, total)))
+    _require_same(wanted, found, "decoding step by step")
+    done = [step for step, _ in told]
+    _require(bool(told) and done == sorted(set(done)), f"steps {done}")
+    _require(all(0 < step <= total for step, total in told), f"steps {told} of what there are at most")
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    broken = False
+    try:
+        model.decode_stepwise(embedding, prompts, step=stop)
+    except KeyboardInterrupt:
+        broken = True
+    _require(broken, "a step that raises must break the decoding off")
+    _require_same(wanted, model.decode(embedding, prompts), "decoding after it was broken off")
+
+
+def check_batches(model: Model) -> None:
+    """Check that a model that does several at once gives what it gives one by one, and refuses what it refuses then."""
+    if isinstance(model, BatchModel):
+        _check_embed_batch(model)
+        _check_decode_batch(model)
+
+
+def _check_embed_batch(model: Model) -> None:
+    subjects = [_subject(model), _subject(model, 50, 80), _subject(model, shift=20)]
+    embeddings = embed_all(model, [image for image, _ in subjects])
+    _require(len(embeddings) == len(subjects), f"{len(subjects)} images gave {len(embeddings)} embeddings")
+    for (image, mask), embedding in zip(subjects, embeddings, strict=True):
+        _, prompts, wanted = _decoded(model, image, mask)
+        _require_same(wanted, model.decode(embedding, prompts), "an image embedded among others")
+    _require(not embed_all(model, []), "no image gave an embedding")
+
+
+def _check_decode_batch(model: Model) -> None:
+    image, mask = _subject(model)
+    embedding, plain, _ = _decoded(model, image, mask)
+    items = [_prompt(kind, mask) for kind in KINDS if kind in model.card.prompts]
+    beside = _prompts(model, image, np.roll(mask, image.shape[0] // 8, axis=0))
+    asked = [beside, *(Prompts(image.geometry, (item,)) for item in items), plain, plain]
+    before = [*[None] * (len(asked) - 2), model.decode(embedding, beside), None]
+    found = decode_all(model, embedding, asked, before)
+    _require(len(found) == len(asked), f"{len(asked)} objects gave {len(found)} predictions")
+    for prompts, start, prediction in zip(asked, before, found, strict=True):
+        what = f"an object asked for by {', '.join(prompts.kinds)} among others"
+        _require_same(model.decode(embedding, prompts, start), prediction, what)
+    _require(not decode_all(model, embedding, []), "no object gave a prediction")
+    wrong = [plain, Prompts(image.geometry)]
+    _require_refused(UnsupportedPromptError, lambda: decode_all(model, embedding, wrong), "no prompt among others")
+
+
 def check_finds_a_plain_object(model: Model) -> None:
     """Check that a bright ellipse on dark ground is found where it is: axes are not swapped, mirrored or shifted."""
     for width, height in ((97, 61), (300, 420)):
@@ -347,5 +408,7 @@ UNTRAINED_MODEL_CHECKS: tuple[Check, ...] = (
     check_pack,
     check_inputs_stay_as_they_are,
     check_threads,
+    check_batches,
+    check_steps,
 )
 MODEL_CHECKS: tuple[Check, ...] = (*UNTRAINED_MODEL_CHECKS, check_finds_a_plain_object, check_translation)

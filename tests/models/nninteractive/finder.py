@@ -1,4 +1,7 @@
-"""Region growing in a volume, in place of a network: what resembles the marks, and hangs together with them."""
+"""Region growing in a volume, in place of a network: what resembles the marks, and hangs together with them.
+
+Like the network, it sees no more than a patch around the prompt that came last, enlarged for one that is large.
+"""
 
 import numpy as np
 from scipy import ndimage
@@ -7,32 +10,55 @@ _TOLERANCE = 0.25  # of the image's range, if there is nothing to tell the objec
 
 
 class Finder:
-    """Knows the prompts since the last reset; ``find`` says what they mean."""
+    """Knows the prompts since the last reset; ``find`` says what they mean in a ``patch`` around the last."""
 
-    def __init__(self, image):
-        self.image = np.asarray(image, np.float32)
+    def __init__(self, image, patch):
+        self.image, self.patch = np.asarray(image, np.float32), np.array(patch)
         self.reset()
 
     def reset(self):
         self.marks = {sign: np.zeros(self.image.shape, np.bool_) for sign in (True, False)}
         self.boxes, self.lassos, self.started = [], [], False
 
-    def start(self):
+    def start(self, mask):
         self.started = True
+        self._came_last(mask)
 
     def mark(self, where, *, positive, region=False):
         self.marks[positive][where] = True
+        new = np.zeros(self.image.shape, np.bool_)
+        new[where] = True
+        self._came_last(new)
         if region and positive:
             self.lassos.append(where)
 
     def box(self, sides):
         self.boxes.append(sides)
+        self.last = np.array(sides)
+
+    def _came_last(self, mask):
+        where = np.argwhere(mask)
+        if len(where):
+            self.last = np.stack([where.min(0), where.max(0) + 1], axis=1)
+
+    def _view(self):
+        """What is seen: a patch around the middle of the last prompt, with a third of a patch around all of it."""
+        centre = np.round(self.last.mean(axis=1)).astype(int)
+        size = np.round(self.patch * max(1, ((np.ptp(self.last, axis=1) + self.patch // 3) / self.patch).max()))
+        low = centre - size.astype(int) // 2
+        view = np.zeros(self.image.shape, np.bool_)
+        view[tuple(slice(max(0, a), max(0, a + int(n))) for a, n in zip(low.tolist(), size, strict=True))] = True
+        return view
 
     def find(self, before):
         """Return the mask after the one ``before``."""
-        positive, negative, region = self.marks[True], self.marks[False], self._region()
+        view = self._view()
+        return np.where(view, self._find(before & view, view), before)
+
+    def _find(self, before, view):
+        positive, negative, region = self.marks[True] & view, self.marks[False] & view, self._region() & view
         if not positive.any() and self.boxes:
-            positive = self._middles()
+            positive = self._middles() & view
         mask = before
         if positive.any():
             mask = mask | self._grow(positive, negative, region)

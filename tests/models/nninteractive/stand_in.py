@@ -27,6 +27,7 @@ CAPABILITIES = {
     "preferred_scribble_thickness": [2, 2, 2],
     "interaction_decay": 0.98,
     "inference_session_version": "2.6.0",
+    "patch_size": [192, 192, 192],
     "license": "CC BY-NC-SA 4.0",
     "supports_undo": True,
     "do_autozoom": True,
@@ -83,9 +84,10 @@ class Seat:
         self.image = self.buffer = self.finder = self.before = None
         self.queued = False
 
-    def set_image(self, image):
+    def set_image(self, image, patch):
         need(image.ndim == 4 and image.shape[0] == 1 and image.dtype.kind in "uif", f"image of {image.shape}")
-        self.image, self.finder, self.buffer, self.before, self.queued = image, Finder(image[0]), None, None, False
+        self.image, self.finder = image, Finder(image[0], patch)
+        self.buffer, self.before, self.queued = None, None, False
         return {"original_image_shape": list(image.shape)}
 
     def set_target_buffer(self, shape, dtype):
@@ -285,7 +287,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def set_image(handler, seat, body):
     need(isinstance(handler.message(body).get("image_properties"), dict), "no image_properties")
-    return seat.set_image(unpack(body))
+    return seat.set_image(unpack(body), handler.server.capabilities["patch_size"])
 
 
 def add(handler, seat, body):
@@ -302,7 +304,7 @@ def add(handler, seat, body):
         need(mask.shape == shape and set(np.unique(mask)) <= {0, 1}, f"initial segmentation of {mask.shape}")
         seat.finder.reset()
         seat.buffer[...] = mask
-        seat.finder.start()
+        seat.finder.start(mask)
     elif path == "/add_point_interaction":
         need(kinds["points"], "points not supported")
         voxel = [round(n) for n in message["coordinates"]]

@@ -5,6 +5,8 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +27,6 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
 from samaritan.infer import EmbeddingCache, segment
 from samaritan.models.nninteractive import ENTRY, connect
-from samaritan.models.nninteractive.adapter import UNKNOWN_SCORE
 from samaritan.models.nninteractive.card import remote_card
 from samaritan.testing.phantoms import ct_volume, picture
 
@@ -64,7 +65,7 @@ def test_the_server_gets_the_volume_and_its_spacing_in_the_wires_order(server, m
     "item",
     [
         Point((11.4, 3.4, 1.6)),
-        Scribble(np.array([(11, 3, 3), (11, 2, 3), (10, 2, 3)])),
+        Scribble(np.array([(10, 3, 3), (10, 2, 3), (9, 2, 3)])),
         Lasso(np.array([(6.6, 0.6, 3), (11.4, 0.6, 3), (11.4, 5.4, 3), (6.6, 5.4, 3)])),
         Lasso(np.array([(8, 0.6, 1.6), (8, 5.4, 1.6), (8, 5.4, 4.4), (8, 0.6, 4.4)]), "i"),
         Lasso(np.array([(6.6, 3, 1.6), (11.4, 3, 1.6), (11.4, 3, 4.4), (6.6, 3, 4.4)]), "j"),
@@ -80,7 +81,7 @@ def test_masks_come_back_exactly_where_the_object_is(model, item):
     np.testing.assert_array_equal(found.mask, OBJECT)
     assert found.geometry == image.geometry
     assert set(np.unique(found.logits)) == {-4, 4}
-    assert found.score == UNKNOWN_SCORE
+    assert np.isnan(found.score)
 
 
 def test_earlier_predictions_and_negative_marks_keep_their_place(model):
@@ -146,6 +147,47 @@ def test_the_model_looks_once_for_all_prompts(server, model):
     model.decode(model.embed(image), one(image, *items))
     looks = [message["run_prediction"] for path, message in server.asked if path.startswith("/add_")]
     assert looks == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("refines", [False, True])
+def test_clicks_farther_apart_than_the_model_sees_are_all_looked_at(refines):
+    """As it was, the model looked around the last click alone."""
+    grid = Geometry((80, 20, 12), AFFINE)
+    first, second = np.zeros((2, *grid.shape), np.bool_)
+    first[4:14, 4:14, 3:9] = second[60:74, 4:14, 3:9] = True
+    image = Image(np.where(first | second, np.float32(3000), np.float32(500))[None], grid)
+    clicks = (Point((8, 8, 5)), Point((66, 8, 5)))
+    with StandIn(patch_size=[24, 24, 24]) as server, connect(server.url, api_key="") as model:
+        assert model.card.native_shape == (24, 24, 24)
+        embedding = model.embed(image)
+        before = model.decode(embedding, one(image, clicks[0])) if refines else None
+        if before is not None:
+            np.testing.assert_array_equal(before.mask, first)
+        server.asked.clear()
+        np.testing.assert_array_equal(model.decode(embedding, one(image, *clicks), before).mask, first | second)
+        looks = [message["run_prediction"] for path, message in server.asked if path == "/add_point_interaction"]
+        assert looks == [not refines, True]  # the first is in the mask already
+
+
+def test_a_scribble_reaches_the_server_as_thick_as_it_prefers(server, model):
+    image = subject()
+    model.decode(model.embed(image), one(image, Scribble(np.array([(10, 2, 2), (11, 2, 2)]))))
+    (message,) = [message for path, message in server.asked if path == "/add_scribble_interaction"]
+    assert message["interaction_bbox"] == [[2, 3], [2, 4], [10, 13]]
+
+
+def test_the_server_gets_pet_whole_and_hounsfield_units_as_they_are(server, model):
+    uptake = np.linspace(0, 40, int(np.prod(SHAPE))).reshape(1, *SHAPE)
+    hounsfield = np.linspace(-1024, 3500, int(np.prod(SHAPE))).reshape(1, *SHAPE).round()
+    for values, modality, window, wanted in (
+        (uptake, "PT", None, np.rint(uptake / 40 * 32767)),
+        (hounsfield, "CT", None, hounsfield + 1024),
+        (hounsfield, "CT", "abdomen", np.clip(hounsfield, -160, 240) + 1024),
+    ):
+        image = Image(values, Geometry(SHAPE, AFFINE), modality=modality)
+        segment(model, image, {"it": one(image, Point((8, 2, 2)))}, window=window)
+        (seat,) = server.seats.values()
+        np.testing.assert_array_equal(seat.image[0], wanted[0].transpose(2, 1, 0))
 
 
 def test_a_volume_of_one_value_holds_nothing(server, model):
@@ -292,6 +334,42 @@ def test_closing_gives_the_place_back(server):
         model.decode(embedding, one(image, Point((8, 2, 2))))
 
 
+@pytest.mark.parametrize("path", ["/add_point_interaction", "/claim"])
+def test_closing_does_not_wait_for_who_asks(server, path):
+    asked, goes_on = threading.Event(), threading.Event()
+    left_waiting = []
+
+    def dawdle(handler):
+        del server.answers[path]
+        asked.set()
+        left_waiting.append(not goes_on.wait(10))
+        handler.handle_one(b"")
+
+    server.answers[path] = dawdle
+    image = subject()
+    model = connect(server.url, api_key="")
+    embedding, errors = model.embed(image), []
+
+    def ask():
+        try:
+            model.decode(embedding, one(image, Point((8, 2, 2))))
+        except SessionError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert asked.wait(10)
+    model.close()
+    assert not left_waiting  # the server still thinks
+    goes_on.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert left_waiting == [False]
+    assert len(errors) == 1
+    assert not server.seats
+    assert server.paths().count("/claim") == 1  # no other place is taken by a model that was closed
+
+
 def test_a_model_that_is_no_longer_used_gives_the_place_back(server):
     image = subject()
     model = connect(server.url, api_key="")
@@ -372,6 +450,17 @@ def test_by_name_the_server_comes_from_the_environment(server, monkeypatch):
     model = ENTRY.load("auto")
     assert model.card.name == "nninteractive"
     model.close()
+
+
+def test_by_name_the_time_that_answers_may_take_comes_from_the_environment(server, monkeypatch):
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_URL", server.url)
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", "0.25")
+    server.answers["/capabilities"] = lambda _: time.sleep(1)
+    with pytest.raises(WeightsError, match=r"within 0\.25 s"):
+        ENTRY.load("auto")
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", "long")
+    with pytest.raises(WeightsError, match="seconds above 0"):
+        ENTRY.load("auto")
 
 
 def test_by_name_without_a_server_it_says_what_to_do(monkeypatch):

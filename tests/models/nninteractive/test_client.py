@@ -56,9 +56,20 @@ def test_capabilities_are_told_without_a_place(server, transport):
     found = Capabilities.ask(transport)
     assert (found.points, found.box_2d, found.box_3d, found.scribble, found.lasso) == (True, True, False, True, True)
     assert (found.start, found.refines, found.licence, found.version) == (True, True, "CC-BY-NC-SA-4.0", "2.6.0")
+    assert (found.patch, found.thickness) == ((192, 192, 192), (2, 2, 2))
     assert server.paths() == ["/capabilities"]
     server.capabilities |= {"license": "!!MISSING!!"}
     assert not Capabilities.ask(transport).licence
+
+
+def test_sizes_that_cannot_be_are_not_believed(server, transport):
+    server.capabilities |= {"patch_size": [64, 96, 128], "preferred_scribble_thickness": [1, 2, 3]}
+    found = Capabilities.ask(transport)
+    assert (found.patch, found.thickness) == ((64, 96, 128), (1, 2, 3))
+    for odd in (None, 2, [2, 2], [2, 2, 0], [2, 2, 2.5], [2, 2, True], ["2", "2", "2"], [10**9] * 3):
+        server.capabilities |= {"patch_size": odd, "preferred_scribble_thickness": odd}
+        found = Capabilities.ask(transport)
+        assert (found.patch, found.thickness) == ((192, 192, 192), (1, 1, 1))
 
 
 def test_all_that_is_asked_is_asked_as_the_protocol_says(server, lease):

@@ -147,6 +147,35 @@ def test_only_what_leaves_the_machine_unencrypted_is_warned_of(caplog):
     assert "unencrypted" in caplog.text
 
 
+def test_a_key_does_not_leave_the_machine_unencrypted():
+    Transport("http://localhost:1527", api_key="hidden").close()
+    Transport("https://server.example", api_key="hidden").close()
+    with pytest.raises(SessionError, match=r"ssh -L 1527:127\.0\.0\.1:99 server\.example") as caught:
+        Transport("http://server.example:99", api_key="hidden")
+    assert "hidden" not in str(caught.value)
+
+
+def test_how_long_an_answer_may_take_is_said_by_the_environment(server, monkeypatch):
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", "0.25")
+    server.answers["/healthz"] = lambda _: time.sleep(1)
+    transport = Transport(server.url)
+    with pytest.raises(SessionError, match=r"within 0\.25 s[^~]*SAMARITAN_NNINTERACTIVE_TIMEOUT_S=0\.5"):
+        transport.ask(HELLO)
+    transport.close()
+    assert Transport(server.url, timeouts=Timeouts(read_s=7)).timeouts.read_s == 7
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", "1800")
+    assert (Timeouts.usual().read_s, Timeouts.usual().image_s) == (1800, 1800)
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", "")
+    assert Timeouts.usual() == Timeouts()
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5", "nan", "inf", "5 s"])
+def test_a_time_that_is_none_is_refused(server, monkeypatch, text):
+    monkeypatch.setenv("SAMARITAN_NNINTERACTIVE_TIMEOUT_S", text)
+    with pytest.raises(SessionError, match="seconds above 0"):
+        Transport(server.url)
+
+
 def test_without_httpx_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'samaritan\[nninteractive\]'"):

@@ -44,12 +44,14 @@ def test_both_forms_of_file_are_read(file, tmp_path):
 
 
 def test_one_file_serves_pictures_and_volumes(file):
-    pictures, volumes = load_file(file, device="cpu"), load_published("medsam2-volume", weights=file, device="cpu")
+    with pytest.warns(published.AmbiguousWeightsWarning, match=r"medsam2 and medsam2-volume and sam2\.1-tiny-volume"):
+        pictures = load_file(file, device="cpu")
+    volumes = load_published("medsam2-volume", weights=file, device="cpu")
     assert isinstance(pictures, PlanarModel)
     assert pictures.card.name == "sam2.1-tiny"
     assert isinstance(volumes, VolumeModel)
     assert (volumes.tracker.side, volumes.tracker.mask_side) == (512, 128)
-    assert volumes.card.licence == "CC-BY-SA-4.0"
+    assert volumes.card.title.startswith("MedSAM2: ")
     assert volumes.card.sha256 == pictures.card.sha256
 
 

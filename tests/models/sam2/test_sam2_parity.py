@@ -14,6 +14,7 @@ from samaritan.core.image import RGB, Image
 from samaritan.models import sam2
 from samaritan.models.family import Difference
 from samaritan.models.planar import FrameSpec, Tokens
+from samaritan.models.sam.upscale import to_map
 from samaritan.models.sam2.keys import to_transformers
 
 CLOSE = 1e-4
@@ -64,9 +65,10 @@ def test_pictures_are_prepared_the_same():
 def test_embeddings_are_the_same(size):
     theirs, ours = encoded(size)
     fine, middle = theirs._features["high_res_feats"]
-    for name, wanted in (("embedding", theirs._features["image_embed"]), ("middle", middle), ("fine", fine)):
+    finer = to_map(ours["middle"], CELLS, 1), to_map(ours["fine"], CELLS, 2)
+    for found, wanted in zip((ours["embedding"], *finer), (theirs._features["image_embed"], middle, fine), strict=True):
         assert wanted.std() > 0.01
-        assert (wanted - ours[name]).abs().max() <= CLOSE
+        assert (wanted - found).abs().max() <= CLOSE
 
 
 PROMPTS = {
@@ -79,11 +81,12 @@ PROMPTS = {
 }
 
 
+@pytest.mark.parametrize("size", [(256, 100), (300, 517), (61, 47)])
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", PROMPTS)
-def test_masks_are_the_same(name, several):
+def test_masks_are_the_same(name, several, size):
     points, labels, box, with_mask = PROMPTS[name]
-    theirs, features = encoded((256, 100))
+    theirs, features = encoded(size)
     mask = np.random.default_rng(1).normal(0, 4, (1, 4 * CELLS, 4 * CELLS)).astype(np.float32) if with_mask else None
     _, scores, low = theirs.predict(
         point_coords=np.array(points) if points else None,
@@ -92,7 +95,7 @@ def test_masks_are_the_same(name, several):
         mask_input=mask,
         multimask_output=several,
     )
-    coords = np.array([*points, *((box[:2], box[2:]) if box else ())], np.float32) * (1, SIDE / 100)
+    coords = np.array([*points, *((box[:2], box[2:]) if box else ())], np.float32) * np.divide(SIDE, size)
     kinds = [*labels, *((2, 3) if box else ())]
     tokens = Tokens((coords + 0.5).astype(np.float32), np.array(kinds), None if mask is None else mask[0])
     logits, iou = network().decode(features, tokens)

@@ -100,10 +100,10 @@ PROMPTS = {
 }
 
 
-def both(name, *, several):
+def both(name, size, *, several):
     """What theirs gives, one mask in any case, and what ours gives: logits and scores of each."""
     points, labels, box, with_mask = PROMPTS[name]
-    theirs, features = encoded((256, 100))
+    theirs, features = encoded(size)
     mask = np.random.default_rng(1).normal(0, 4, (1, 4 * CELLS, 4 * CELLS)).astype(np.float32) if with_mask else None
     _, scores, low = theirs.predict(
         point_coords=np.array(points) if points else None,
@@ -112,23 +112,26 @@ def both(name, *, several):
         mask_input=mask,
         multimask_output=several,
     )
-    coords = [*points, *((box[:2], box[2:]) if box else ((-0.5, -0.5),))]
+    coords = np.array([*points, *((box[:2], box[2:]) if box else ((-0.5, -0.5),))])
     kinds = [*labels, *((2, 3) if box else (-1,))]
-    tokens = Tokens(np.array(coords, np.float32) + np.float32(0.5), np.array(kinds), None if mask is None else mask[0])
+    placed = (theirs.transform.apply_coords(coords, size[::-1]) + 0.5).astype(np.float32)
+    tokens = Tokens(placed, np.array(kinds), None if mask is None else mask[0])
     return (low, scores), network().decode(features, tokens)
 
 
+@pytest.mark.parametrize("size", [(256, 100), (300, 517), (61, 47)])
 @pytest.mark.parametrize("name", PROMPTS)
-def test_mask_0_is_the_one_that_the_original_gives_if_asked_for_one(name):
-    (low, scores), (logits, iou) = both(name, several=False)
+def test_mask_0_is_the_one_that_the_original_gives_if_asked_for_one(name, size):
+    (low, scores), (logits, iou) = both(name, size, several=False)
     assert np.ptp(low) > 0.1
     np.testing.assert_allclose(logits[:1], low, atol=CLOSE)
     np.testing.assert_allclose(iou[:1], scores, atol=CLOSE)
 
 
+@pytest.mark.parametrize("size", [(256, 100), (300, 517), (61, 47)])
 @pytest.mark.parametrize("name", PROMPTS)
-def test_the_best_of_the_others_is_the_one_that_the_original_gives_if_asked_for_several(name):
-    (low, scores), (logits, iou) = both(name, several=True)
+def test_the_best_of_the_others_is_the_one_that_the_original_gives_if_asked_for_several(name, size):
+    (low, scores), (logits, iou) = both(name, size, several=True)
     best = 1 + iou[1:].argmax()
     assert len(low) == 1
     np.testing.assert_allclose(logits[best : best + 1], low, atol=CLOSE)

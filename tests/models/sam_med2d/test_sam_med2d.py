@@ -134,7 +134,7 @@ def picture(width=SIDE, height=SIDE):
 def encoded(with_adapters):
     """The embedding of a picture that needs no resizing, of theirs and of ours."""
     image, theirs = picture(), reference(with_adapters)[0]
-    pixels = torch.from_numpy(image.array[..., 0].transpose(0, 2, 1).copy())[None]
+    pixels = torch.from_numpy(image.array[::-1, ..., 0].transpose(0, 2, 1).copy())[None]  # as OpenCV reads: blue first
     given = (pixels - theirs.pixel_mean) / theirs.pixel_std
     return theirs.image_encoder(given), network(with_adapters).encode(sam_med2d.FAMILY.frame.picture(image))
 

@@ -10,13 +10,15 @@ from tests.models.sam_med3d.stand_in import Flat, Ramp, Threshold, model
 from samaritan.core.errors import CorruptFileError, ImageError
 from samaritan.core.geometry import Geometry, Reorientation
 from samaritan.core.image import Image
-from samaritan.core.model import Prediction
+from samaritan.core.model import Prediction, StepwiseModel
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
+from samaritan.infer import segment
+from samaritan.infer.intensity import IntensityMap
 from samaritan.models.sam_med3d import search
 from samaritan.models.sam_med3d.adapter import normalised
 from samaritan.models.sam_med3d.clicks import SURE
 
-DARK, BRIGHT = -990.0, 500.0  # nearly as dark as what lies beyond the volume
+DARK, BRIGHT = -31_700.0, 16_000.0  # nearly as dark as what lies beyond the volume
 EVERY_ORDER = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
 
@@ -152,6 +154,17 @@ def test_windows_go_on_from_what_was_found_with_a_click_where_it_was_cut():
         assert (mask > 0).any()
         assert (np.abs(places[-1] - 15.5) <= search.STRIDE / 2 + 0.5).all()
         assert mask[tuple((places[-1] / 4 + 0.125).astype(int))] > 0
+
+
+def test_every_window_is_told_of():
+    geometry = Geometry.from_spacing((150, 110, 40), (1.5, 1.5, 1.5))
+    network = Threshold(side=32)
+    subject, told = model(network), []
+    assert isinstance(subject, StepwiseModel)
+    embedding, click = subject.embed(image_of(tube(geometry), geometry)), points(geometry, (100, 30, 30))
+    found = subject.decode_stepwise(embedding, click, step=lambda *at: told.append(at))
+    assert told == [(n, search.MOST_WINDOWS) for n in range(1, network.encoded + 1)]
+    np.testing.assert_array_equal(found.logits, subject.decode(embedding, click).logits)
 
 
 def test_no_more_windows_than_there_may_be(monkeypatch, caplog):
@@ -358,7 +371,7 @@ def test_ct_counts_what_is_above_water_and_fills_with_it():
     geometry = Geometry.from_spacing((20, 20, 20), (1.5, 1.5, 1.5))
     values = np.random.default_rng(0).normal(0, 100, (1, 20, 20, 20)).round().astype(np.float32)
     plain, ct = (model().embed(Image(values, geometry, modality=kind)) for kind in ("MR", "CT"))
-    assert (plain.ground, ct.ground) == (-1000, 0)
+    assert (plain.ground, ct.ground) == (-32000, 0)
     seen = []
     network = Threshold(side=64)
     network.encode = lambda window: seen.append(window) or window
@@ -366,6 +379,38 @@ def test_ct_counts_what_is_above_water_and_fills_with_it():
     above = values[values > 0]
     np.testing.assert_allclose(seen[0][16:36, 16:36, 16:36], (values[0] - above.mean()) / above.std(), atol=1e-3)
     np.testing.assert_allclose(seen[0][:16], -above.mean() / above.std(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("window", "low", "high"), [(None, -1000, 1000), ("lung", -1000, 150), ("bone", -500, 1000)])
+def test_ct_is_normalised_as_in_training_whatever_the_window_and_wherever_it_comes_from(window, low, high):
+    geometry = Geometry.from_spacing((20, 20, 20), (1.5, 1.5, 1.5))
+    hounsfield = np.random.default_rng(0).normal(0, 400, (1, 20, 20, 20)).round().astype(np.int16)
+    hounsfield[0, 0, 0, 0] = -1024
+    seen = []
+    network = Threshold(side=64)
+    network.encode = lambda window: seen.append(window) or window
+    subject = model(network)
+    for modality in ("CT", ""):
+        image = Image(hounsfield, geometry, modality=modality)
+        segment(subject, image, {"it": Prompts(geometry, (Point((10, 10, 10)),))}, window=window)
+    clipped = np.clip(hounsfield[0], low, high)
+    wanted = (clipped - clipped[clipped > 0].mean()) / clipped[clipped > 0].std()
+    for part in seen:
+        i, j, k = np.argwhere(np.abs(part - part[0, 0, 0]) > 1e-3).min(axis=0)
+        np.testing.assert_allclose(part[i : i + 20, j : j + 20, k : k + 20], wanted, atol=1e-2)
+    assert len(seen) == 2
+
+
+def test_hot_spots_of_pet_stay_apart():
+    geometry = Geometry.from_spacing((20, 20, 20), (1.5, 1.5, 1.5))
+    uptake = np.random.default_rng(0).uniform(0.5, 1.5, (1, 20, 20, 20)).astype(np.float32)
+    uptake[0, 0] = 0
+    uptake[0, 10, 10, 8:12] = (8, 12, 20, 40)
+    image = IntensityMap.of(Image(uptake, geometry, modality="PT"), model().card)
+    embedding = model().embed(image(Image(uptake, geometry, modality="PT")))
+    seen = normalised(embedding.voxels.astype(np.float32), above=embedding.ground)
+    above = uptake[uptake > 0]
+    np.testing.assert_allclose(seen, (uptake[0] - above.mean()) / above.std(), atol=1e-2)
 
 
 def test_a_window_without_contrast_is_nought():
@@ -388,7 +433,7 @@ def test_the_score_says_how_far_the_mask_depends_on_the_threshold():
     subject = model(Threshold(side=128))
     sharp = subject.decode(subject.embed(image_of(first, geometry)), points(geometry, (30, 35, 30)))
     distance = np.sqrt(np.square((world(geometry) - (30, 35, 30)) / 14).sum(axis=-1))
-    blurred = Image((900 - 700 * np.minimum(distance, 2)).astype(np.float32)[None], geometry)
+    blurred = Image((28_800 - 22_400 * np.minimum(distance, 2)).astype(np.float32)[None], geometry)
     soft = subject.decode(subject.embed(blurred), points(geometry, (30, 35, 30)))
     assert sharp.mask.any()
     assert soft.mask.any()

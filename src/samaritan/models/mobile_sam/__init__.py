@@ -70,11 +70,10 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-_FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything with a TinyViT encoder",
     variants={"mobile-sam": partial(MobileSam, 1024, 4), "lite-medsam": partial(MobileSam, 256, 1)},
     rename=rename,
-    model=maker(network, _FRAME),
-    frame=_FRAME,
+    model=maker(network),
+    frame=FrameSpec(1024),
 )

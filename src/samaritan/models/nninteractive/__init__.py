@@ -15,11 +15,12 @@ from samaritan.models.registry import ModelEntry
 
 if TYPE_CHECKING:
     from samaritan.models.nninteractive.adapter import NnInteractiveModel
+    from samaritan.models.nninteractive.transport import Timeouts
 
 URL_VARIABLE = "SAMARITAN_NNINTERACTIVE_URL"
 
 
-def connect(url: str, api_key: str | None = None) -> NnInteractiveModel:
+def connect(url: str, api_key: str | None = None, *, timeouts: Timeouts | None = None) -> NnInteractiveModel:
     """Return the model that runs on the nnInteractive server at ``url``.
 
     Parameters
@@ -28,17 +29,19 @@ def connect(url: str, api_key: str | None = None) -> NnInteractiveModel:
         Such as ``http://127.0.0.1:1527``.
     api_key
         If the server wants one; None takes it from ``NN_INTERACTIVE_API_KEY``, if that is set.
+    timeouts
+        How long is waited for what; None takes what an answer may take from ``SAMARITAN_NNINTERACTIVE_TIMEOUT_S``.
 
     Raises
     ------
     SessionError
-        If no such server answers, or it does not take the key.
+        If no such server answers, it does not take the key, or the key would go to another host unencrypted.
     MissingExtraError
         If httpx or blosc2 are not installed.
     """
     from samaritan.models.nninteractive.adapter import NnInteractiveModel  # noqa: PLC0415 - few people need it
 
-    return NnInteractiveModel(url, api_key=api_key)
+    return NnInteractiveModel(url, api_key=api_key, timeouts=timeouts)
 
 
 def _load(device: str) -> Model:  # noqa: ARG001 - the server chooses the device, as it does the weights

@@ -1,12 +1,10 @@
 """The remote model: volumes and prompts to an nnInteractive server, masks back.
 
-What is sent is the image as ``embed`` gets it, in whole numbers of the card's range: the prepared voxels, not the
-scanner's. The server brings what it gets to mean 0 and variance 1, so the scale is lost on it; what is not is where
-values were clipped. For CT the card asks for all that scanners measure; of other images half a percent is clipped at
-either end, and what was darkest is 0, as the server expects of a background.
+What is sent is the image as ``embed`` gets it, in whole numbers of the card's range. The server brings what it gets to
+mean 0 and variance 1, so scale and offset are lost on it, and the card asks for no more than these: nothing is clipped,
+unless the caller names a window for CT. What was darkest is 0, as the server expects of a background.
 
-There is no predicted IoU on the wire. The score is ``UNKNOWN_SCORE`` for any mask, in the middle of the scale because
-nothing is known, and 0 for an empty one.
+There is no predicted IoU on the wire. The score is nan, for unknown, and 0 for an empty mask.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 
 from samaritan.core.errors import CorruptFileError, ImageError, SessionError, SessionExpiredError
 from samaritan.core.geometry import Geometry
-from samaritan.core.image import Image
+from samaritan.core.image import Image, read_only
 from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
 from samaritan.core.prompts import Prompts
 from samaritan.models.nninteractive.card import remote_card
@@ -32,8 +30,6 @@ from samaritan.models.nninteractive.client import Bytes, Capabilities, Lease
 from samaritan.models.nninteractive.steps import Plan, plan, wire_order
 from samaritan.models.nninteractive.transport import KEY_VARIABLE, Timeouts, Transport
 from samaritan.models.nninteractive.wire import blosc2_module
-
-UNKNOWN_SCORE = 0.5
 
 _VOXELS = "voxels"
 _LOGIT = np.float32(4.0)  # of the object; its negative elsewhere: the wire carries yes and no only
@@ -83,12 +79,12 @@ class NnInteractiveModel:
     api_key
         If the server wants one; None takes it from ``NN_INTERACTIVE_API_KEY``, if that is set.
     timeouts
-        How long is waited for what.
+        How long is waited for what; None takes what an answer may take from ``SAMARITAN_NNINTERACTIVE_TIMEOUT_S``.
 
     Raises
     ------
     SessionError
-        If no such server answers, or it does not take the key.
+        If no such server answers, it does not take the key, or the key would go to another host unencrypted.
     MissingExtraError
         If httpx or blosc2 are not installed.
     """
@@ -109,7 +105,7 @@ class NnInteractiveModel:
 
     @property
     def card(self) -> ModelCard:
-        """What there is to know about the model: kinds of prompt, and licence if it tells, as its server has them."""
+        """What there is to know about the model: prompts, size, and licence if it tells, as its server has them."""
         return self._card
 
     def embed(self, image: Image) -> VolumeEmbedding:
@@ -128,7 +124,7 @@ class NnInteractiveModel:
         for index, plane in enumerate(voxels):  # one at a time, to spare memory
             whole = np.rint(image.array[0, :, :, index])
             plane[...] = np.clip(whole, _WHOLE.min, _WHOLE.max).T
-        return VolumeEmbedding(_read_only(voxels), image.geometry)
+        return VolumeEmbedding(read_only(voxels), image.geometry)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Have the server find one object; see ``Model.decode``, and ``steps`` for what is said in which order.
@@ -175,10 +171,13 @@ class NnInteractiveModel:
         found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
         if found != wanted:
             raise CorruptFileError(got=f"an embedding of {found}", wanted=f"{wanted}")
-        return VolumeEmbedding(_read_only(np.ascontiguousarray(arrays[_VOXELS])), geometry)
+        return VolumeEmbedding(read_only(np.ascontiguousarray(arrays[_VOXELS])), geometry)
 
     def close(self) -> None:
-        """Give the place on the server back. The model cannot be asked any more; nothing happens the second time."""
+        """Give the place on the server back. The model cannot be asked any more; nothing happens the second time.
+
+        What another thread has asked for is not waited for. It may still get its answer, or a ``SessionError``.
+        """
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -200,26 +199,36 @@ class _Place:
 
     def ask(self, volume: VolumeEmbedding, said: Plan) -> Bytes:
         """Return the mask (k, j, i) that the server finds in ``volume``."""
-        with self._lock:
-            if self._closed:
-                raise SessionError(got="a model that was closed", fix="Connect anew")
-            try:
-                return self._ask(volume, said)
-            except SessionExpiredError:
-                # After minutes without a prompt, or a restart of the server: all that it needs to know is here.
-                self._give_up()
-                return self._ask(volume, said)
+        try:
+            with self._lock:
+                try:
+                    return self._ask(volume, said)
+                except SessionExpiredError:
+                    # After minutes without a prompt, or a restart of the server: all that it needs to know is here.
+                    self._give_up()
+                    return self._ask(volume, said)
+        finally:
+            if self._closed:  # meanwhile: then what it had to leave is left to here
+                self.close()
 
     def close(self) -> None:
-        """Give it back for good."""
-        with self._lock:
-            self._closed = True
-            self._give_up()
-            self._transport.close()
+        """Give it back for good. Nobody is waited for who asks just now: that could take minutes."""
+        self._closed = True
+        lease = self._lease
+        if lease is not None:
+            lease.release()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._give_up()
+                self._transport.close()
+            finally:
+                self._lock.release()
 
     def _ask(self, volume: VolumeEmbedding, said: Plan) -> Bytes:
+        self._require_open()
         if self._lease is None:
             self._lease = Lease.claim(self._transport)
+            self._require_open()  # it may have been closed while the server thought
         if self._holds == volume.key:
             self._lease.reset()
         else:
@@ -228,6 +237,10 @@ class _Place:
             self._holds = volume.key
         said.send(self._lease)
         return self._lease.buffer
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise SessionError(got="a model that was closed", fix="Connect anew")
 
     def _give_up(self) -> None:
         lease, self._lease, self._holds = self._lease, None, ""
@@ -248,16 +261,11 @@ def _card_of(capabilities: Capabilities) -> ModelCard:
     prompts = card.prompts & {kind for kind, taken in takes.items() if taken}
     if not prompts:
         raise SessionError(got="a server whose model takes no prompt that is known here", wanted="points, for one")
-    return replace(card, prompts=prompts, licence=capabilities.licence or card.licence)
+    licence = capabilities.licence or card.licence
+    return replace(card, prompts=prompts, licence=licence, native_shape=wire_order(capabilities.patch))
 
 
 def _prediction(mask: Bytes, geometry: Geometry) -> Prediction:
     logits = np.where(mask > 0, _LOGIT, -_LOGIT)[None].transpose(0, 3, 2, 1)
-    score = UNKNOWN_SCORE if mask.any() else 0.0
+    score = np.nan if mask.any() else 0.0
     return Prediction(logits, np.array([score], np.float32), geometry)
-
-
-def _read_only(voxels: NDArray[np.int16]) -> NDArray[np.int16]:
-    view = voxels.view()
-    view.flags.writeable = False
-    return view

@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ Bytes = NDArray[np.uint8]
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")  # what a header can carry
 _UNKNOWN_LICENCE = "!!MISSING!!"
 _LICENCE = 80  # characters
+_PATCH: Shape = (192, 192, 192)  # of the official weights
+_THIN: Shape = (1, 1, 1)
+_MOST_PATCH, _MOST_THICKNESS = 4096, 16  # voxels along an axis that are believed
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 20.0  # between two heartbeats
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,10 @@ class Capabilities:
         Kinds of prompt; ``box_2d`` are boxes that are one voxel thick along an axis.
     start, refines
         Whether it takes a mask to start from, and improves one without any other prompt.
+    patch
+        Size, in the order of the wire, of what the model looks at around a prompt.
+    thickness
+        Voxels that scribbles should be thick, in the same order.
     licence
         Of the weights, as the server tells it, with the hyphens of SPDX; empty if it does not.
     version
@@ -58,6 +65,8 @@ class Capabilities:
     lasso: bool = False
     start: bool = False
     refines: bool = False
+    patch: Shape = _PATCH
+    thickness: Shape = _THIN
     licence: str = ""
     version: str = ""
 
@@ -83,6 +92,8 @@ class Capabilities:
             lasso=kinds.get("lasso") is True,
             start=facts.get("supports_initial_label") is True,
             refines=facts.get("supports_zero_shot_label_refinement") is True,
+            patch=_sizes(facts.get("patch_size"), most=_MOST_PATCH, otherwise=_PATCH),
+            thickness=_sizes(facts.get("preferred_scribble_thickness"), most=_MOST_THICKNESS, otherwise=_THIN),
             licence="" if licence == _UNKNOWN_LICENCE else "-".join(licence.split()),
             version=_line(facts.get("inference_session_version")),
         )
@@ -254,6 +265,13 @@ def _slices(block: object, shape: tuple[int, ...]) -> tuple[slice, ...]:
     if not good:
         raise _odd(got="a changed block that is not within the image")
     return tuple(slice(*side) for side in sides)
+
+
+def _sizes(value: object, *, most: int, otherwise: Shape) -> Shape:
+    """Return three whole numbers from 1 to ``most``, as a server tells them, or ``otherwise``."""
+    sizes = value if isinstance(value, list) else []
+    good = len(sizes) == 3 and all(type(size) is int and 1 <= size <= most for size in sizes)
+    return cast("Shape", tuple(sizes)) if good else otherwise
 
 
 def _line(value: object) -> str:

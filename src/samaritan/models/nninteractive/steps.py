@@ -3,40 +3,74 @@
 Arrays on the wire are (k, j, i): the order that its own front-ends send, and the one in which a file's voxels lie in
 memory. So every index, box and block is turned round, here and in ``wire_order`` only.
 
-* A point is the voxel that it lies in; a scribble the block around its voxels; a lasso what is inside the outline, in
-  its slice.
+* A point is the voxel that it lies in; a scribble the block around its voxels, as thick as the server prefers; a lasso
+  what is inside the outline, in its slice.
 * A box that is one voxel thick along an axis is what the network was trained on. Others go as they are to a server that
   takes them. To one that does not they are said as three boxes that cross in the middle, one across each axis: each
   tells two of the three extents, so that together they say what the box said, and all have the same centre.
 * A mask, or what an earlier prediction found, is where the model starts from. Of masks beside an earlier prediction
-  only those count that it holds less than half of, and that no negative mark touches: they were drawn after it.
-* The model looks once, at the end, around the prompt that came last. With a mask to start from that is the newest,
-  which corrects it. Without one it is the positive prompt that reaches farthest: around another, part of the object
-  could lie out of sight.
+  only those count that it did not heed (``prompt_areas.unheeded``): they were drawn after it.
+* The model looks at a patch around one prompt at a time, so it looks around the prompt that comes last, and before that
+  around each that none of the later looks takes in. With a mask to start from, what it does not heed comes last, the
+  newest last of all, and what it heeds needs no look. Without one, the positive prompt that reaches farthest comes
+  last: around another, part of the object could lie out of sight; and the negative ones come first, for beside nothing
+  there is nothing to see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from samaritan.core.errors import PromptError, UnsupportedPromptError
-from samaritan.core.geometry import Shape, axis_number
+from samaritan.core.geometry import Shape
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble
 from samaritan.models.nninteractive.client import Capabilities, Lease
+from samaritan.models.prompt_areas import negative_marks, unheeded, voxels_inside
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
+
+_AROUND = 1 / 3  # of a patch: what the server looks at beside a prompt that is not a point
 
 
 def wire_order(index: tuple[int, ...]) -> Shape:
     """Return an index or shape (i, j, k) as (k, j, i), or the other way round."""
     return cast("Shape", tuple(int(n) for n in reversed(index)))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A half-open block of voxels, ``start`` and ``stop`` (k, j, i)."""
+
+    start: Shape
+    stop: Shape
+
+    @property
+    def sides(self) -> Shape:
+        """Its voxels along each axis."""
+        return cast("Shape", tuple(b - a for a, b in zip(self.start, self.stop, strict=True)))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """It as an index."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    def shows(self, other: Block, patch: Shape) -> bool:
+        """Whether a look around this block takes in all of another.
+
+        A server looks at a ``patch`` (k, j, i) around the middle, enlarged evenly as far as the block needs.
+        """
+        zoom = max(1.0, *(side / size + _AROUND for side, size in zip(self.sides, patch, strict=True)))
+        middle = (np.array(self.start) + self.stop) / 2
+        half = zoom * np.array(patch) / 2
+        return bool((middle - half <= other.start).all() and (other.stop <= middle + half).all())
 
 
 class Step(Protocol):
@@ -48,8 +82,12 @@ class Step(Protocol):
         ...
 
     @property
-    def reach(self) -> int:
-        """Its longest side, in voxels."""
+    def block(self) -> Block:
+        """Where it is."""
+        ...
+
+    def is_heeded(self, mask: Bytes) -> bool:
+        """Whether a mask (k, j, i) of 0 and 1 is as it says."""
         ...
 
     def send(self, lease: Lease, *, run: bool) -> None:
@@ -65,9 +103,13 @@ class PointStep:
     positive: bool
 
     @property
-    def reach(self) -> int:
-        """Its longest side, in voxels."""
-        return 1
+    def block(self) -> Block:
+        """The voxel."""
+        return Block(self.voxel, cast("Shape", tuple(n + 1 for n in self.voxel)))
+
+    def is_heeded(self, mask: Bytes) -> bool:
+        """Whether the voxel is in a mask, or if negative is not."""
+        return bool(mask[self.voxel]) == self.positive
 
     def send(self, lease: Lease, *, run: bool) -> None:
         """Say it."""
@@ -76,20 +118,18 @@ class PointStep:
 
 @dataclass(frozen=True, slots=True)
 class BoxStep:
-    """A half-open box, ``start`` and ``stop`` (k, j, i)."""
+    """A box around the object."""
 
-    start: Shape
-    stop: Shape
+    block: Block
     positive: bool = True
 
-    @property
-    def reach(self) -> int:
-        """Its longest side, in voxels."""
-        return max(b - a for a, b in zip(self.start, self.stop, strict=True))
+    def is_heeded(self, mask: Bytes) -> bool:
+        """Whether there is anything of a mask in it."""
+        return bool(mask[self.block.slices].any())
 
     def send(self, lease: Lease, *, run: bool) -> None:
         """Say it."""
-        lease.add_box(self.start, self.stop, run=run)
+        lease.add_box(self.block.start, self.block.stop, run=run)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,9 +142,14 @@ class BlockStep:
     circled: bool
 
     @property
-    def reach(self) -> int:
-        """Its longest side, in voxels."""
-        return int(max(self.mask.shape))
+    def block(self) -> Block:
+        """The block around it."""
+        return Block(self.start, cast("Shape", tuple(a + n for a, n in zip(self.start, self.mask.shape, strict=True))))
+
+    def is_heeded(self, mask: Bytes) -> bool:
+        """Whether at least half of it is in a mask, or if negative nothing."""
+        inside, whole = (int(np.count_nonzero(part)) for part in (mask[self.block.slices] & self.mask, self.mask))
+        return 2 * inside >= whole if self.positive else not inside
 
     def send(self, lease: Lease, *, run: bool) -> None:
         """Say it."""
@@ -114,10 +159,14 @@ class BlockStep:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What to say: a mask ``start`` (k, j, i) of 0 and 1, or None, and then the ``steps``."""
+    """What to say: a mask ``start`` (k, j, i) of 0 and 1, or None; then the ``steps``, and whether to look after each.
+
+    With a mask alone the model looks at that.
+    """
 
     start: Bytes | None
     steps: tuple[Step, ...]
+    looks: tuple[bool, ...]
 
     @property
     def says_where(self) -> bool:
@@ -125,11 +174,11 @@ class Plan:
         return self.start is not None or any(step.positive for step in self.steps)
 
     def send(self, lease: Lease) -> None:
-        """Say all of it to a lease without prompts; the model looks once, at the end."""
+        """Say all of it to a lease without prompts."""
         if self.start is not None:
             lease.add_start(self.start, run=not self.steps)
-        for number, step in enumerate(self.steps, start=1):
-            step.send(lease, run=number == len(self.steps))
+        for step, run in zip(self.steps, self.looks, strict=True):
+            step.send(lease, run=run)
 
 
 def plan(prompts: Prompts, previous: Prediction | None, capabilities: Capabilities) -> Plan:
@@ -159,10 +208,23 @@ def plan(prompts: Prompts, previous: Prediction | None, capabilities: Capabiliti
             wanted="another prompt with it",
             fix="Add a point, a box, a scribble or a lasso",
         )
-    if start is not None and start.any():
-        return Plan(_on_wire(start), tuple(steps))
-    steps.sort(key=lambda step: (step.positive, step.reach))  # stable: equals stay in their order
-    return Plan(None, tuple(steps))
+    if start is None or not start.any():
+        steps.sort(key=lambda step: (step.positive, max(step.block.sides)))  # stable: equals stay in their order
+        return Plan(None, tuple(steps), _looks(steps, [step.positive for step in steps], capabilities.patch))
+    mask = _on_wire(start)
+    steps.sort(key=lambda step: not step.is_heeded(mask))
+    return Plan(mask, tuple(steps), _looks(steps, [not step.is_heeded(mask) for step in steps], capabilities.patch))
+
+
+def _looks(steps: Sequence[Step], matters: Sequence[bool], patch: Shape) -> tuple[bool, ...]:
+    """Return after which steps to look: the last, and those that matter and that no later look takes in."""
+    around: list[Block] = []
+    looks = []
+    for step, alone in zip(reversed(steps), reversed(matters), strict=True):
+        look = not around or (alone and not any(block.shows(step.block, patch) for block in around))
+        looks.append(look)
+        around += [step.block] * look
+    return tuple(reversed(looks))
 
 
 def _on_wire(mask: Bools) -> Bytes:
@@ -172,21 +234,10 @@ def _on_wire(mask: Bools) -> Bytes:
 def _start(prompts: Prompts, previous: Prediction | None) -> Bools | None:
     """Return the mask (i, j, k) to start from, or None if there is none; see the module."""
     drawn = [item.mask for item in prompts.of(MaskPrompt)]
-    if previous is None:
-        return np.asarray(np.logical_or.reduce(drawn), np.bool_) if drawn else None
-    found = previous.mask
-    refused = np.zeros(found.shape, np.bool_)
-    for item in prompts.items:
-        if isinstance(item, Point) and not item.positive:
-            refused[item.voxel] = True
-        elif isinstance(item, Scribble | Lasso) and not item.positive:
-            refused[tuple(_voxels(item, found.shape).T)] = True
-    since = [
-        mask
-        for mask in drawn
-        if 2 * np.count_nonzero(mask & found) < np.count_nonzero(mask) and not (mask & refused).any()
-    ]
-    return np.asarray(np.logical_or.reduce([found, *since]), np.bool_)
+    if previous is not None:
+        found = previous.mask
+        drawn = [found, *unheeded(drawn, found, negative_marks(prompts))]
+    return np.asarray(np.logical_or.reduce(drawn), np.bool_) if drawn else None
 
 
 def _steps(item: Prompt, shape: tuple[int, ...], capabilities: Capabilities) -> Iterator[Step]:
@@ -194,48 +245,49 @@ def _steps(item: Prompt, shape: tuple[int, ...], capabilities: Capabilities) -> 
         yield PointStep(wire_order(item.voxel), item.positive)
     elif isinstance(item, Box):
         yield from _box_steps(item, capabilities)
-    elif isinstance(item, Scribble | Lasso):
-        voxels = _voxels(item, shape)
-        first = voxels.min(axis=0)
-        mask = np.zeros(voxels.max(axis=0) - first + 1, np.bool_)
-        mask[tuple((voxels - first).T)] = True
-        yield BlockStep(_on_wire(mask), wire_order(tuple(first)), item.positive, isinstance(item, Lasso))
+    elif isinstance(item, Scribble):
+        voxels = _thickened(item.voxels, wire_order(capabilities.thickness), shape)
+        yield _block_step(voxels, positive=item.positive, circled=False)
+    elif isinstance(item, Lasso):
+        yield _block_step(voxels_inside(item), positive=item.positive, circled=True)
+
+
+def _block_step(voxels: NDArray[np.int64], *, positive: bool, circled: bool) -> BlockStep:
+    first = voxels.min(axis=0)
+    mask = np.zeros(np.ptp(voxels, axis=0) + 1, np.bool_)
+    mask[tuple((voxels - first).T)] = True
+    return BlockStep(_on_wire(mask), wire_order(tuple(first)), positive, circled)
+
+
+def _thickened(voxels: NDArray[np.int64], thickness: Shape, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return ``voxels`` (n, 3) of a stroke on a grid of ``shape``; where it is thinner than ``thickness``, with more.
+
+    A stroke in one slice stays in it: the network was shown no others. Of several slices that it could be in, that one
+    counts which lies across k, or else across j.
+    """
+    brush = np.array(thickness)
+    flat = np.flatnonzero(np.ptp(voxels, axis=0) == 0)
+    if flat.size:
+        brush[flat[-1]] = 1
+    first = voxels.min(axis=0) - (brush - 1) // 2
+    drawn = np.zeros(np.ptp(voxels, axis=0) + brush, np.bool_)  # with room for the brush
+    drawn[tuple((voxels - first).T)] = True
+    footprint = np.ones(brush, np.bool_)
+    thin = drawn & ~ndimage.binary_opening(drawn, footprint)
+    even = tuple((brush % 2 - 1).tolist())  # where the middle lies between two voxels, the one before it counts
+    wide = drawn | ndimage.binary_dilation(thin, footprint, origin=even)
+    found = np.argwhere(wide) + first
+    return np.asarray(found[((found >= 0) & (found < shape)).all(axis=1)])
 
 
 def _box_steps(box: Box, capabilities: Capabilities) -> Iterator[BoxStep]:
-    start, stop = wire_order(box.start), wire_order(box.stop)
-    sides = [b - a for a, b in zip(start, stop, strict=True)]
-    if capabilities.box_3d or min(sides) == 1:
-        yield BoxStep(start, stop)
+    block = Block(wire_order(box.start), wire_order(box.stop))
+    if capabilities.box_3d or min(block.sides) == 1:
+        yield BoxStep(block)
         return
     # The last is the one that the model looks around: it has the two longest sides.
-    for axis in sorted(range(3), key=lambda n: -sides[n]):
-        middle = (start[axis] + stop[axis]) // 2
-        thin_start, thin_stop = list(start), list(stop)
-        thin_start[axis], thin_stop[axis] = middle, middle + 1
-        yield BoxStep(cast("Shape", tuple(thin_start)), cast("Shape", tuple(thin_stop)))
-
-
-def _voxels(item: Scribble | Lasso, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the voxels (n, 3) of a stroke, or of what a lasso holds."""
-    if isinstance(item, Scribble):
-        return item.voxels
-    normal = axis_number(item.axis)
-    across = [axis for axis in range(3) if axis != normal]
-    corners = item.vertices[:, across]
-    low = np.floor(corners.min(axis=0) + 0.5).astype(np.int64)
-    high = np.floor(corners.max(axis=0) + 0.5).astype(np.int64)
-    inside = np.argwhere(_filled(corners - low, tuple(high - low + 1))) + low
-    voxels = np.empty((len(inside), 3), np.int64)
-    voxels[:, across], voxels[:, normal] = inside, item.slice_index
-    return np.asarray(np.clip(voxels, 0, np.array(shape) - 1))
-
-
-def _filled(corners: NDArray[np.float64], shape: tuple[int, ...]) -> Bools:
-    """Return the pixels of ``shape`` within an outline; those at its corners if it is too thin to hold one's centre."""
-    from skimage.draw import polygon2mask  # noqa: PLC0415 - slow to import, and few prompts are lassos
-
-    area = np.asarray(polygon2mask(shape, corners), np.bool_)
-    if not area.any():
-        area[tuple(np.floor(corners + 0.5).astype(np.int64).T)] = True
-    return area
+    for axis in sorted(range(3), key=lambda n: -block.sides[n]):
+        middle = (block.start[axis] + block.stop[axis]) // 2
+        start, stop = list(block.start), list(block.stop)
+        start[axis], stop[axis] = middle, middle + 1
+        yield BoxStep(Block(cast("Shape", tuple(start)), cast("Shape", tuple(stop))))

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 from samaritan.core.errors import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     import httpx
 
 KEY_VARIABLE = "NN_INTERACTIVE_API_KEY"
+TIMEOUT_VARIABLE = "SAMARITAN_NNINTERACTIVE_TIMEOUT_S"
 SMALL_BYTES = 64 << 10  # of an answer that is no array
 DEFAULT_PORT = 1527
 
@@ -76,6 +79,28 @@ class Timeouts:
     read_s: float = 300.0
     image_s: float = 600.0
     release_s: float = 5.0
+
+    @classmethod
+    def usual(cls) -> Self:
+        """Return the usual ones; ``SAMARITAN_NNINTERACTIVE_TIMEOUT_S``, if that is set, is how long an answer may take.
+
+        Raises
+        ------
+        SessionError
+            If it is set to anything but seconds above 0.
+        """
+        text = os.environ.get(TIMEOUT_VARIABLE, "").strip()
+        if not text:
+            return cls()
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise SessionError(
+                got=f"{TIMEOUT_VARIABLE}={text!r}", wanted="seconds above 0", fix=f"export {TIMEOUT_VARIABLE}=600"
+            )
+        return cls(read_s=seconds, image_s=max(seconds, cls().image_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,27 +161,30 @@ class Transport:
     api_key
         Sent with every request, unless empty.
     timeouts
-        How long is waited.
+        How long is waited; None for ``Timeouts.usual``.
 
     Raises
     ------
     SessionError
-        If the address or the key cannot be one.
+        If the address or the key cannot be one, or the key would go to another host unencrypted.
     MissingExtraError
         If httpx is not installed.
     """
 
     def __init__(self, url: str, *, api_key: str = "", timeouts: Timeouts | None = None) -> None:
         self._httpx = _httpx()
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = timeouts or Timeouts.usual()
         parts = _address(url)
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._host, self._port = parts.hostname or "", parts.port
         headers = {"Accept-Encoding": "identity", "User-Agent": "samaritan"}
+        is_open = parts.scheme == "http" and self._host not in _LOOPBACK
         if api_key:
             _require_key(api_key)
+            if is_open:
+                raise self._open_to_all()
             headers["Authorization"] = f"Bearer {api_key}"
-        if parts.scheme == "http" and self._host not in _LOOPBACK:
+        if is_open:
             logger.warning("images and prompts go to %s unencrypted; https would protect them", self._host)
         self._client: httpx.Client = self._httpx.Client(
             headers=headers,
@@ -223,7 +251,7 @@ class Transport:
         except kinds.TimeoutException as error:
             raise SessionError(
                 got=f"{request.path}: the server at {self.url} has not answered within {timeout_s:g} s",
-                fix="See how busy it is, then try again",
+                fix=f"See how busy it is, then try again, or allow it more: {TIMEOUT_VARIABLE}={2 * timeout_s:g}",
             ) from error
         except (kinds.HTTPError, kinds.InvalidURL) as error:
             raise SessionError(
@@ -232,6 +260,15 @@ class Transport:
             ) from error
         except RuntimeError as error:  # of a client that was closed
             raise SessionError(got=f"the connection to {self.url} was closed", fix="Connect anew") from error
+
+    def _open_to_all(self) -> SessionError:
+        port = self._port or 80
+        return SessionError(
+            got=f"a key for {self._host} over plain http, where anyone on the way could read it",
+            wanted="https, or a server on this machine",
+            fix=f"Use https, or a tunnel: ssh -L {DEFAULT_PORT}:127.0.0.1:{port} {self._host}, "
+            f"and the address http://127.0.0.1:{DEFAULT_PORT}",
+        )
 
     @property
     def _how_to_start(self) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.models.planar.network import Features, Floats, Tokens, require_features
+from samaritan.models.planar.network import DecoderSpec, Features, Floats, Tokens, require_features
 from samaritan.models.runtimes import Graph
 
 
@@ -21,44 +20,40 @@ class GraphNetwork:
         Maps ``picture`` to the features.
     decoder
         Maps the features, ``coords``, ``labels``, ``mask`` and ``has_mask`` to ``logits`` and ``iou``.
-    shapes
-        Of the features, by name.
-    mask_side
+    spec
         See ``Network``.
     """
 
-    def __init__(
-        self, encoder: Graph, decoder: Graph, *, shapes: Mapping[str, tuple[int, ...]], mask_side: int
-    ) -> None:
-        self._encoder, self._decoder = encoder, decoder
-        self._shapes, self._mask_side = dict(shapes), mask_side
+    def __init__(self, encoder: Graph, decoder: Graph, spec: DecoderSpec) -> None:
+        self._encoder, self._decoder, self._spec = encoder, decoder, spec
 
     @property
-    def mask_side(self) -> int:
-        """Sides of the mask that the decoder takes and gives."""
-        return self._mask_side
+    def spec(self) -> DecoderSpec:
+        """What the decoder is given."""
+        return self._spec
 
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture."""
         return self._encoder.run({"picture": picture})
 
+    def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
+        """Encode many, one by one: the graph is written for one, for which runtimes then plan their memory."""
+        return map(self.encode, pictures)
+
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:
         """Return logits (m, rows, columns) and predicted IoU (m,); see ``Network.decode``."""
-        mask = np.zeros((self._mask_side, self._mask_side), np.float32) if tokens.mask is None else tokens.mask
-        found = self._decoder.run(
-            {
-                **{name: features[name] for name in self._shapes},
-                "coords": tokens.coords[None],
-                "labels": tokens.labels[None],
-                "mask": mask[None, None],
-                "has_mask": np.array([tokens.mask is not None], np.float32),
-            }
-        )
-        return found["logits"][0], found["iou"][0]
+        logits, iou = self.decode_batch(features, [tokens])
+        return logits[0], iou[0]
+
+    def decode_batch(self, features: Features, asked: Sequence[Tokens]) -> tuple[Floats, Floats]:
+        """Return logits (p, m, rows, columns) and predicted IoU (p, m); see ``Network.decode_batch``."""
+        known = {name: features[name] for name in self.spec.shapes}
+        found = self._decoder.run(known | self.spec.inputs(asked))
+        return found["logits"], found["iou"]
 
     def to_arrays(self, features: Features) -> dict[str, NDArray[Any]]:
         """Return the features, which are arrays."""
-        return {name: features[name] for name in self._shapes}
+        return {name: features[name] for name in self.spec.shapes}
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
         """Return the features that ``to_arrays`` gave.
@@ -68,5 +63,5 @@ class GraphNetwork:
         CorruptFileError
             If these are not the features of this network.
         """
-        require_features(arrays, self._shapes)
+        require_features(arrays, self.spec.shapes)
         return dict(arrays)

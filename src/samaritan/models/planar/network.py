@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,9 @@ Features = Mapping[str, Any]  # the encoder's outputs by name: arrays, or tensor
 
 # Labels of tokens.
 NEGATIVE, POSITIVE, BOX_START, BOX_STOP, PAD = 0, 1, 2, 3, -1
+
+_MOST_BYTES = 512 << 20  # that objects which are decoded at once may take
+_BYTES_A_PIXEL = 1024  # of a mask that is decoded: all maps on the way to it, of the hungriest runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +41,77 @@ class Tokens:
     mask: Floats | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DecoderSpec:
+    """What a network's decoder is given.
+
+    Parameters
+    ----------
+    shapes
+        Of one picture's features, by name, in the encoder's order.
+    mask_side
+        Sides of the mask that it takes and gives, in pixels.
+    pads_boxes
+        Whether it expects a token that says nothing beside a box too, as SAM 2 does, unlike its predecessor.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    mask_side: int
+    pads_boxes: bool = False
+
+    def count(self, tokens: Tokens) -> int:
+        """Return how many tokens the decoder is given in the end."""
+        return len(self._complete(tokens).labels)
+
+    def inputs(self, asked: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
+        """Return what is asked about p objects, with as many tokens (n) in the end, as arrays.
+
+        These are ``coords`` (p, n, 2), ``labels`` (p, n), ``mask`` (p, 1, mask_side, mask_side) and ``has_mask`` (p,)
+        in {0, 1}.
+        """
+        asked = [self._complete(tokens) for tokens in asked]
+        mask = np.zeros((len(asked), 1, self.mask_side, self.mask_side), np.float32)
+        for at, tokens in enumerate(asked):
+            if tokens.mask is not None:
+                mask[at, 0] = tokens.mask
+        return {
+            "coords": np.stack([tokens.coords for tokens in asked]),
+            "labels": np.stack([tokens.labels for tokens in asked]),
+            "mask": mask,
+            "has_mask": np.array([tokens.mask is not None for tokens in asked], np.float32),
+        }
+
+    def _complete(self, tokens: Tokens) -> Tokens:
+        return padded(tokens) if self.pads_boxes else tokens
+
+    @property
+    def most_objects(self) -> int:
+        """Objects that are decoded at once: 8 with masks of 256 pixels, more with smaller ones."""
+        return max(1, _MOST_BYTES // (self.mask_side**2 * _BYTES_A_PIXEL))
+
+
+def padded(tokens: Tokens) -> Tokens:
+    """Return ``tokens`` with one that says nothing, unless there is one."""
+    if PAD in tokens.labels:
+        return tokens
+    coords = np.concatenate([tokens.coords, np.zeros((1, 2), np.float32)])
+    return Tokens(coords, np.append(tokens.labels, np.int64(PAD)), tokens.mask)
+
+
 class Network(Protocol):
     """An encoder and a decoder, with their weights, on a device. It may be called by several threads."""
 
     @property
-    def mask_side(self) -> int:
-        """Sides of the mask that the decoder takes and gives, in pixels."""
+    def spec(self) -> DecoderSpec:
+        """What the decoder is given."""
         ...
 
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture, (1, 3, side, side)."""
+        ...
+
+    def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
+        """Encode many, several at once where that pays, and let go of each when it is done."""
         ...
 
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:
@@ -55,6 +119,13 @@ class Network(Protocol):
 
         Mask 0 answers prompts that leave no doubt; the others are a whole, its parts and theirs. A network without such
         others gives one.
+        """
+        ...
+
+    def decode_batch(self, features: Features, asked: Sequence[Tokens]) -> tuple[Floats, Floats]:
+        """Return logits (p, m, rows, columns) and predicted IoU (p, m) for p objects in one picture.
+
+        All have as many tokens by ``spec.count``; p is up to ``spec.most_objects``.
         """
         ...
 

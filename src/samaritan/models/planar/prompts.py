@@ -17,11 +17,9 @@ from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.planar.network import BOX_START, BOX_STOP, NEGATIVE, PAD, POSITIVE, Tokens
-from samaritan.models.prompt_areas import deepest, extent, inside, negative_strokes, require_start, start_logits
+from samaritan.models.prompt_areas import deepest, extent, inside, negative_strokes, require_start, spread, start_logits
 
 Floats = NDArray[np.float32]
-
-MOST_OF_A_STROKE = 8  # points that a scribble becomes: more of them say no more, and each costs time
 
 
 def tokens(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox, *, mask_side: int) -> Tokens:
@@ -69,9 +67,10 @@ def _points(prompts: Prompts) -> tuple[list[NDArray[np.float64]], list[int]]:
     on = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if scribble.positive]
     strokes = [(stroke, POSITIVE) for stroke in on] + [(area, NEGATIVE) for area in negative_strokes(prompts, plane)]
     for stroke, label in strokes:
-        spread = _spread(stroke)
-        coords += list(spread)
-        labels += [label] * len(spread)
+        points = stroke.astype(np.float64)
+        some = points[spread(points)]
+        coords += list(some)
+        labels += [label] * len(some)
     for lasso in prompts.of(Lasso):
         if lasso.positive and (area := inside(lasso, plane)).any():
             coords.append(deepest(area))
@@ -79,24 +78,10 @@ def _points(prompts: Prompts) -> tuple[list[NDArray[np.float64]], list[int]]:
     return coords, labels
 
 
-def _spread(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return up to ``MOST_OF_A_STROKE`` of ``pixels`` (n, 2), each as far from those before it as can be.
-
-    It begins with the one next to the middle of them all.
-    """
-    points = pixels.astype(np.float64)
-    chosen = [int(np.square(points - points.mean(axis=0)).sum(axis=1).argmin())]
-    away = np.square(points - points[chosen[0]]).sum(axis=1)
-    while len(chosen) < min(MOST_OF_A_STROKE, len(points)) and away.max() > 0:
-        chosen.append(int(away.argmax()))
-        away = np.minimum(away, np.square(points - points[chosen[-1]]).sum(axis=1))
-    return points[chosen]
-
-
 def _to_frame(logits: Floats, letterbox: Letterbox, mask_side: int) -> Floats:
     """Return logits (i, j) of the plane on the decoder's grid over the frame; what is not of the plane is beside."""
     ratio = mask_side / letterbox.frame[0]
     content = tuple(max(1, round(n * ratio)) for n in letterbox.content)
-    small = Letterbox(letterbox.plane, (content[0], content[1]), (mask_side, mask_side))
+    small = Letterbox(letterbox.plane, (content[0], content[1]), (mask_side, mask_side), letterbox.margin)
     frame: Floats = small.image_to_frame(logits[None, ..., None], fill=float(logits.min()))[0]
     return frame

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from samaritan.core.errors import ResourceError
 from samaritan.models.device import require_device
-from samaritan.models.planar.network import Features, Floats, Tokens, require_features
+from samaritan.models.planar.network import DecoderSpec, Features, Floats, Tokens, require_features
+
+_MOST_PICTURES = 16  # that are encoded at once: more of them keep no GPU busier
+_PICTURE_BYTES = 1 << 30  # counted for one: more than any encoder's maps and weights of attention
 
 
 def torch_device(device: str) -> torch.device:
@@ -44,14 +48,12 @@ class TorchNetwork:
     Parameters
     ----------
     encoder
-        Maps a picture (1, 3, side, side) to a tuple of features (1, ...).
+        Maps pictures (n, 3, side, side) to a tuple of features (n, ...).
     decoder
-        Maps the features, ``coords`` (p, n, 2), ``labels`` (p, n), ``mask`` (p, 1, mask_side, mask_side) and
-        ``has_mask`` (p,) in {0, 1} to logits (p, m, rows, columns) and predicted IoU (p, m), for p prompts at once.
-    shapes
-        Of the features, by name, in the encoder's order.
-    mask_side
-        See ``Network``.
+        Maps the features of one picture (1, ...) and ``coords``, ``labels``, ``mask`` and ``has_mask``, of the shapes
+        that ``DecoderSpec.inputs`` says, to logits (p, m, rows, columns) and predicted IoU (p, m), for p objects.
+    shapes, mask_side, pads_boxes
+        See ``DecoderSpec``.
     device
         One of ``DEVICES``.
     """
@@ -63,41 +65,60 @@ class TorchNetwork:
         *,
         shapes: Mapping[str, tuple[int, ...]],
         mask_side: int,
+        pads_boxes: bool = False,
         device: str = "auto",
     ) -> None:
         self.device = torch_device(device)
         self.encoder, self.decoder = encoder.to(self.device).eval(), decoder.to(self.device).eval()
-        self.shapes, self._mask_side = dict(shapes), mask_side
+        self._spec = DecoderSpec(dict(shapes), mask_side, pads_boxes)
 
     @property
-    def mask_side(self) -> int:
-        """Sides of the mask that the decoder takes and gives."""
-        return self._mask_side
+    def spec(self) -> DecoderSpec:
+        """What the decoder is given."""
+        return self._spec
 
-    @torch.inference_mode()
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture; on a GPU in bfloat16 where it has that."""
-        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            features = self.encoder(torch.from_numpy(picture).to(self.device))
-        return dict(zip(self.shapes, (feature.float() for feature in features), strict=True))
+        return self._encoded([picture])[0]
+
+    def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
+        """Encode many; on a GPU as many at once as there is room for."""
+        left = iter(pictures)
+        while some := list(islice(left, self.most_pictures)):
+            yield from self._encoded(some)
+
+    @property
+    def most_pictures(self) -> int:
+        """Pictures that are encoded at once: one on the CPU, where each takes as long as alone, and its memory more."""
+        if self.device.type != "cuda":
+            return 1
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return max(1, min(_MOST_PICTURES, free // _PICTURE_BYTES))
 
     @torch.inference_mode()
+    def _encoded(self, pictures: Sequence[Floats]) -> list[Features]:
+        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            features = self.encoder(torch.from_numpy(np.concatenate(pictures)).to(self.device))
+        # Cut apart into copies: a part of a tensor would hold on to all of it.
+        each = zip(*(feature.float().tensor_split(len(pictures)) for feature in features), strict=True)
+        return [dict(zip(self.spec.shapes, map(torch.clone, maps), strict=True)) for maps in each]
+
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:
         """Return logits (m, rows, columns) and predicted IoU (m,); see ``Network.decode``."""
-        mask = np.zeros((self._mask_side, self._mask_side), np.float32) if tokens.mask is None else tokens.mask
-        logits, iou = self.decoder(
-            *(cast("Tensor", features[name]) for name in self.shapes),
-            self._tensor(tokens.coords)[None],
-            self._tensor(tokens.labels)[None],
-            self._tensor(mask)[None, None],
-            torch.tensor([float(tokens.mask is not None)], device=self.device),
-        )
-        return logits[0].float().cpu().numpy(), iou[0].float().cpu().numpy()
+        logits, iou = self.decode_batch(features, [tokens])
+        return logits[0], iou[0]
+
+    @torch.inference_mode()
+    def decode_batch(self, features: Features, asked: Sequence[Tokens]) -> tuple[Floats, Floats]:
+        """Return logits (p, m, rows, columns) and predicted IoU (p, m); see ``Network.decode_batch``."""
+        known = (cast("Tensor", features[name]) for name in self.spec.shapes)
+        logits, iou = self.decoder(*known, **{name: self._tensor(a) for name, a in self.spec.inputs(asked).items()})
+        return logits.float().cpu().numpy(), iou.float().cpu().numpy()
 
     def to_arrays(self, features: Features) -> dict[str, NDArray[Any]]:
         """Return the features as arrays."""
-        return {name: features[name].cpu().numpy() for name in self.shapes}
+        return {name: features[name].cpu().numpy() for name in self.spec.shapes}
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
         """Return the features that ``to_arrays`` took apart.
@@ -107,8 +128,8 @@ class TorchNetwork:
         CorruptFileError
             If these are not the features of this network.
         """
-        require_features(arrays, self.shapes)
-        return {name: self._tensor(arrays[name]) for name in self.shapes}
+        require_features(arrays, self.spec.shapes)
+        return {name: self._tensor(arrays[name]) for name in self.spec.shapes}
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.tensor(array, device=self.device)  # a copy: arrays from the cache are not to be written to

@@ -82,11 +82,10 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-_FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything with a ViT encoder",
     variants={f"sam-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
-    model=maker(network, _FRAME),
-    frame=_FRAME,
+    model=maker(network),
+    frame=FrameSpec(1024),
 )

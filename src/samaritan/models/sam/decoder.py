@@ -15,6 +15,8 @@ from torch.nn import functional
 from transformers import SamModel
 
 from samaritan.models.planar.network import PAD
+from samaritan.models.sam.two_way import TwoWay
+from samaritan.models.sam.upscale import doubled, normed, to_map
 
 Masks = tuple[Tensor, Tensor]
 
@@ -49,10 +51,10 @@ class PromptTokens(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def places(self, cells: int) -> Tensor:
-        """Return the features of the centres of ``cells`` x ``cells`` squares, (1, channels, cells, cells)."""
+        """Return the features of the centres of ``cells`` x ``cells`` squares, (1, cells², channels), row by row."""
         centres = (torch.arange(cells, device=cast("Tensor", self.fourier).device) + 0.5) * (self.side / cells)
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        return self.place(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None]
+        return self.place(torch.stack([x, y], dim=-1)).flatten(0, 1)[None]
 
     def forward(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Return the tokens."""
@@ -79,44 +81,41 @@ class SamDecoder(nn.Module):
             prompt.not_a_point_embed.weight.detach(),
             side=prompt.input_image_size,
         )
+        self.two_way = TwoWay(self.mask_decoder.transformer)
         self.mask_embed = prompt.mask_embed
         self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().reshape(1, -1, 1, 1))
-        cells = prompt.image_embedding_size[0]
-        self.register_buffer("places", tokens.places(cells))
+        self.side = prompt.image_embedding_size[0]
+        self.register_buffer("places", tokens.places(self.side))
 
     def forward(self, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Masks:
         """Return logits (p, 4, rows, columns) and predicted IoU (p, 4)."""
         decoder = self.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens, upscaled = self.attend(own, embedding, coords, labels, mask, has_mask)
-        return self.masks(tokens, upscaled), decoder.iou_prediction_head(tokens[:, 0])
+        tokens, fine = self.attend(own, embedding, coords, labels, mask, has_mask)
+        return self.masks(tokens, fine), decoder.iou_prediction_head(tokens[:, 0])
 
     def attend(
         self, own: Tensor, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Let the decoder's ``own`` tokens (n, channels), the prompts and the picture attend to each other.
 
-        Returns the tokens (p, n + prompts, channels) and the picture's features (p, c, rows, columns), upscaled.
+        Returns the tokens (p, n + prompts, channels) and the picture's features at four times their resolution,
+        (p, rows * columns, c) in the order of ``upscale``.
         """
         given = has_mask.reshape(-1, 1, 1, 1)
         dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
         asked = self.tokens(coords, labels)
-        tokens, cells = self.mask_decoder.transformer(
-            point_embeddings=torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1)[:, None],
-            image_embeddings=embedding + dense,
-            image_positional_embeddings=cast("Tensor", self.places).expand(asked.shape[0], -1, -1, -1),
-            attention_similarity=None,
+        tokens, cells = self.two_way(
+            torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1),
+            (embedding + dense).flatten(2).transpose(1, 2),
+            self.places,
         )
-        return tokens[:, 0], self.upscale(cells.transpose(-1, -2).reshape(dense.shape))
+        decoder = self.mask_decoder
+        coarse = functional.gelu(normed(doubled(cells, decoder.upscale_conv1), decoder.upscale_layer_norm))
+        return tokens, functional.gelu(doubled(coarse, decoder.upscale_conv2))
 
-    def masks(self, tokens: Tensor, upscaled: Tensor) -> Tensor:
+    def masks(self, tokens: Tensor, fine: Tensor) -> Tensor:
         """Return the logits (p, 4, rows, columns) that what ``attend`` returned stands for."""
         heads = enumerate(self.mask_decoder.output_hypernetworks_mlps)
-        hyper = torch.stack([head(tokens[:, 1 + number]) for number, head in heads], dim=1)
-        return torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
-
-    def upscale(self, cells: Tensor) -> Tensor:
-        """Return the features (p, c, h, w) at four times their resolution."""
-        decoder = self.mask_decoder
-        coarse = functional.gelu(decoder.upscale_layer_norm(decoder.upscale_conv1(cells)))
-        return functional.gelu(decoder.upscale_conv2(coarse))
+        hyper = torch.stack([head(tokens[:, 1 + number]) for number, head in heads], dim=2)
+        return to_map(fine @ hyper, self.side, 2)

@@ -14,27 +14,29 @@ from transformers import Sam2VideoModel
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam2.build import PATCH, SIZES, build, shapes
-from samaritan.models.sam2.decoder import Sam2Decoder, Sam2Encoder, Sam2Network
+from samaritan.models.sam2.decoder import Sam2Decoder, Sam2Encoder
 from samaritan.models.sam2.keys import to_transformers
 from samaritan.models.sam2.tracker import Tracker
 from samaritan.models.sam2.volume import VolumeModel
 
 
-def network(module: nn.Module, device: str, *, side: int = 1024) -> Sam2Network:
+def network(module: nn.Module, device: str, *, side: int = 1024) -> TorchNetwork:
     """Return the network for pictures of a ``Sam2VideoModel`` on a device, for frames of ``side`` pixels."""
     model = cast("Sam2VideoModel", module)
-    return Sam2Network(
+    return TorchNetwork(
         Sam2Encoder(model, alone=True),
         Sam2Decoder(model, side=side),
         shapes=shapes(side),
         mask_side=4 * (side // PATCH),
+        pads_boxes=True,
         device=device,
     )
 
 
 def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: str) -> Model:
-    frame = frame or _FRAME
+    assert frame is not None  # noqa: S101 - the family has one
     if card.dims == 3:
         return VolumeModel(card, Tracker(cast("Sam2VideoModel", module), side=frame.side, device=device), frame)
     return PlanarModel(card, network(module, device, side=frame.side), frame)

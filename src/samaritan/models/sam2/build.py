@@ -76,6 +76,6 @@ def shapes(side: int) -> dict[str, tuple[int, ...]]:
     cells = side // PATCH
     return {
         "embedding": (1, WIDTH, cells, cells),
-        "middle": (1, WIDTH // 4, 2 * cells, 2 * cells),
-        "fine": (1, WIDTH // 8, 4 * cells, 4 * cells),
+        "middle": (1, (2 * cells) ** 2, WIDTH // 4),
+        "fine": (1, (4 * cells) ** 2, WIDTH // 8),
     }

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Sam2VideoModel
 
-from samaritan.models.planar.network import PAD, Floats, Tokens
-from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam.decoder import PromptTokens
-from samaritan.models.sam2.build import PATCH
+from samaritan.models.sam.two_way import TwoWay
+from samaritan.models.sam.upscale import doubled, normed, to_cells, to_map
 
 # A mask whose area changes by more than this part when its threshold moves by so much is not to be relied on.
 _DELTA, _STABLE = 0.05, 0.98
@@ -43,8 +41,8 @@ class Decoded(NamedTuple):
 class Sam2Encoder(nn.Module):
     """The vision encoder with the parts of the decoder that depend on the picture alone.
 
-    Maps (n, 3, side, side) to an embedding (n, 256, side / 16, side / 16) and finer maps, (n, 64, side / 8, side / 8)
-    and (n, 32, side / 4, side / 4).
+    Maps (n, 3, side, side) to an embedding (n, 256, side / 16, side / 16) and finer maps in the order of its cells, in
+    which the decoder adds them: (n, (side / 8)², 64) and (n, (side / 4)², 32); see ``sam.upscale``.
 
     Parameters
     ----------
@@ -62,9 +60,10 @@ class Sam2Encoder(nn.Module):
 
     def forward(self, picture: Tensor) -> Maps:
         """Return the maps, coarse to fine."""
-        fine, middle, coarse = self.vision_encoder(picture).fpn_hidden_states
+        fine, middle, coarse = self.vision_encoder(picture).fpn_hidden_states[:3]  # SAM 3 has one that is coarser yet
         embedding = coarse + cast("Tensor", self.nothing) if self.alone else coarse
-        return embedding, self.conv_s1(middle), self.conv_s0(fine)
+        side = embedding.shape[-1]
+        return embedding, to_cells(self.conv_s1(middle), side, 1), to_cells(self.conv_s0(fine), side, 2)
 
 
 class Sam2Decoder(nn.Module):
@@ -73,7 +72,7 @@ class Sam2Decoder(nn.Module):
     Parameters
     ----------
     model
-        Of transformers.
+        Of transformers: SAM 2, or one of its shape.
     side
         Of the frame.
     """
@@ -87,9 +86,12 @@ class Sam2Decoder(nn.Module):
             prompt.not_a_point_embed.weight.detach(),
             side=side,
         )
+        self.two_way = TwoWay(self.mask_decoder.transformer)
         self.mask_embed = prompt.mask_embed
         self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().reshape(1, -1, 1, 1))
-        self.register_buffer("places", tokens.places(side // PATCH))
+        patch = cast("int", prompt.input_image_size) // prompt.image_embedding_size[0]
+        self.side = side // patch
+        self.register_buffer("places", tokens.places(self.side))
 
     def forward(
         self,
@@ -113,21 +115,18 @@ class Sam2Decoder(nn.Module):
         dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
         asked = self.tokens(coords, labels)
         own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
-        own = own[None].expand(asked.shape[0], -1, -1)
-        tokens, cells = decoder.transformer(
-            point_embeddings=torch.cat([own, asked], dim=1)[:, None],
-            image_embeddings=embedding + dense,
-            image_positional_embeddings=cast("Tensor", self.places).expand(asked.shape[0], -1, -1, -1),
-            attention_similarity=None,
+        tokens, cells = self.two_way(
+            torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1),
+            (embedding + dense).flatten(2).transpose(1, 2),
+            self.places,
         )
-        tokens = tokens[:, 0]
-        upscaled = decoder.upscale_conv1(cells.transpose(-1, -2).reshape(dense.shape)) + middle
-        upscaled = functional.gelu(decoder.upscale_layer_norm(upscaled))
-        upscaled = functional.gelu(decoder.upscale_conv2(upscaled) + fine)
+        upscaled = doubled(cells, decoder.upscale_conv1) + middle
+        upscaled = functional.gelu(normed(upscaled, decoder.upscale_layer_norm))
+        upscaled = functional.gelu(doubled(upscaled, decoder.upscale_conv2) + fine)
         masks = tokens[:, _OWN : _OWN + decoder.num_mask_tokens]
         heads = enumerate(decoder.output_hypernetworks_mlps)
-        hyper = torch.stack([head(masks[:, number]) for number, head in heads], dim=1)
-        logits = torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
+        hyper = torch.stack([head(masks[:, number]) for number, head in heads], dim=2)
+        logits = to_map(upscaled @ hyper, self.side, 2)
         return Decoded(
             logits, decoder.iou_prediction_head(tokens[:, 1]), masks, decoder.pred_obj_score_head(tokens[:, 0])
         )
@@ -147,19 +146,3 @@ def settled(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
     first_iou = iou.gather(1, chosen)
     at = chosen[..., None, None].expand(-1, -1, *logits.shape[2:])
     return torch.cat([logits.gather(1, at), logits[:, 1:]], dim=1), torch.cat([first_iou, iou[:, 1:]], dim=1)
-
-
-def padded(tokens: Tokens) -> Tokens:
-    """Return ``tokens`` with one that says nothing: SAM 2, unlike its predecessor, expects it beside a box too."""
-    if PAD in tokens.labels:
-        return tokens
-    coords = np.concatenate([tokens.coords, np.zeros((1, 2), np.float32)])
-    return Tokens(coords, np.append(tokens.labels, np.int64(PAD)), tokens.mask)
-
-
-class Sam2Network(TorchNetwork):
-    """The ``Network`` of SAM 2 for pictures."""
-
-    def decode(self, features: object, tokens: Tokens) -> tuple[Floats, Floats]:
-        """Return logits (4, rows, columns) and predicted IoU (4,); see ``Network.decode``."""
-        return super().decode(cast("dict[str, Tensor]", features), padded(tokens))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
 
-from samaritan.models.planar.network import PAD, Features, Floats, Tokens
+from samaritan.models.planar.network import PAD, Features, Floats, Tokens, padded
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam2.build import PATCH, shapes
-from samaritan.models.sam2.decoder import MOST, Decoded, Maps, Sam2Decoder, Sam2Encoder, padded, settled
+from samaritan.models.sam2.decoder import MOST, Decoded, Maps, Sam2Decoder, Sam2Encoder, settled
 from samaritan.models.sam2.memory import MOST_POINTERS, MOST_RECENT, Memory, Recalled, Sam2Memory
 
 Bools = NDArray[np.bool_]
@@ -38,9 +37,12 @@ class Seen:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Bank:
-    """The memories of one way through a volume of ``slices``, by slice; ``step`` is 1 upwards and -1 downwards."""
+    """The memories of one way through a volume of ``slices``, by slice; ``step`` is 1 upwards and -1 downwards.
 
-    asked: Mapping[int, Memory]
+    ``asked`` may grow on the way, where a slice is corrected.
+    """
+
+    asked: dict[int, Memory]
     slices: int
     step: int
     followed: dict[int, Memory] = field(default_factory=dict)
@@ -61,6 +63,11 @@ class Bank:
             pointers + [(age, memory.pointer) for age, memory in recent if age < most],
             most - 1,
         )
+
+    def remember(self, index: int, memory: Memory) -> None:
+        """Keep the memory of a slice that was followed, and let go of one that is too old to be recalled."""
+        self.followed[index] = memory
+        self.followed.pop(index - MOST_POINTERS * self.step, None)
 
     def _nearest(self, index: int) -> dict[int, Memory]:
         """Return up to ``MOST_ASKED`` prompted slices: the nearest on either side, and then whichever are near."""
@@ -99,7 +106,7 @@ class Tracker:
     @property
     def mask_side(self) -> int:
         """Sides of the masks, in pixels."""
-        return self._network.mask_side
+        return self._network.spec.mask_side
 
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture, (1, 3, side, side); the features do not say yet what is remembered."""
@@ -130,17 +137,22 @@ class Tracker:
         return Seen(logits[0, 0].cpu().numpy(), 1.0, Memory(cells, pointer))
 
     @torch.inference_mode()
-    def follow(self, features: Features, index: int, bank: Bank, tokens: Tokens | None = None) -> Seen:
-        """Return what slice ``index`` shows of the object that ``bank`` remembers; ``tokens`` correct it."""
+    def follow(
+        self, features: Features, index: int, bank: Bank, tokens: Tokens | None = None, *, sure: bool = False
+    ) -> Seen:
+        """Return what slice ``index`` shows of the object that ``bank`` remembers; ``tokens`` correct it.
+
+        ``sure`` as in ``ask``.
+        """
         embedding, middle, fine = self._maps(features)
         seen = self.memory.condition(embedding, bank.recall(index))
         asked = tokens or _NOTHING
         return self._seen(
-            embedding, self._decode((seen, middle, fine), asked), asked, asked=tokens is not None, sure=False
+            embedding, self._decode((seen, middle, fine), asked), asked, asked=tokens is not None, sure=sure
         )
 
     def _maps(self, features: Features) -> Maps:
-        embedding, middle, fine = (features[name].float() for name in self._network.shapes)
+        embedding, middle, fine = (features[name].float() for name in self._network.spec.shapes)
         return embedding, middle, fine
 
     def _decode(self, maps: Maps, tokens: Tokens, mask: Tensor | None = None) -> Decoded:

@@ -42,11 +42,10 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-_FRAME = FrameSpec(1024)
 FAMILY = Family(
     title="Segment Anything in high quality, with a ViT encoder",
     variants={f"sam-hq-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
-    model=maker(network, _FRAME),
-    frame=_FRAME,
+    model=maker(network),
+    frame=FrameSpec(1024),
 )

@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import SamHQModel, SamModel
 
 from samaritan.models.sam.decoder import Masks, SamDecoder
+from samaritan.models.sam.upscale import to_map
 
 
 class HqEncoder(nn.Module):
@@ -66,7 +67,7 @@ class HqDecoder(nn.Module):
         decoder = self.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, decoder.hq_token.weight])
         tokens, upscaled = self.sam.attend(own, embedding, coords, labels, mask, has_mask)
-        finer = functional.gelu(decoder.mask_norm(decoder.mask_conv1(upscaled)))
+        finer = functional.gelu(decoder.mask_norm(decoder.mask_conv1(to_map(upscaled, self.sam.side, 2))))
         finer = decoder.mask_conv2(finer) + details
         fine = torch.einsum("pc,pchw->phw", decoder.hq_mask_mlp(tokens[:, len(own) - 1]), finer)
         logits = self.sam.masks(tokens, upscaled) + fine[:, None]

@@ -54,8 +54,9 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
-# The original takes the nearest pixel where it shrinks; here those between count as well.
-_FRAME = FrameSpec(_SIDE, fit="stretch", filter="nearest")
+# DataLoader.py and utils.py: pictures are as OpenCV reads them, blue first; small ones lie in the middle, of others the
+# nearest pixels are taken.
+_FRAME = FrameSpec(_SIDE, fit="centre", filter="nearest", colours="bgr")
 FAMILY = Family(
     title="Segment Anything for medical pictures of 256 pixels, with or without adapters in the encoder",
     variants={
@@ -63,6 +64,6 @@ FAMILY = Family(
         "sam-med2d-ft": partial(build, *sam.SIZES["vit-b"], adapters=False),
     },
     rename=rename,
-    model=maker(network, _FRAME),
+    model=maker(network),
     frame=_FRAME,
 )

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from samaritan.core.errors import CorruptFileError, ImageError
 from samaritan.core.geometry import Geometry
-from samaritan.core.image import Image
-from samaritan.core.model import Embedding, ModelCard, Prediction, require_same_grid
+from samaritan.core.image import Image, read_only
+from samaritan.core.model import Embedding, ModelCard, Prediction, Step, require_same_grid, unheard
 from samaritan.core.prompts import Prompts
 from samaritan.models.prompt_areas import require_start
 from samaritan.models.sam_med3d.clicks import POSITIVE, SURE, Clicks, keep_within_boxes, start_logits
@@ -26,7 +26,7 @@ from samaritan.models.sam_med3d.search import MOST_WINDOWS, Network, Route, Sear
 
 _VOXELS, _GROUND = "voxels", "ground"
 _WHOLE = np.iinfo(np.int16)
-_WATER = 0  # in HU, which the card's intensity range and window leave as they are
+_WATER = 0  # what the card's window and range make of 0 HU
 _FLAT = 1e-6  # deviation below which a window has no contrast
 
 
@@ -114,7 +114,7 @@ class SamMed3DModel:
         for index in range(image.shape[2]):  # one plane at a time, to spare memory
             voxels[..., index] = np.clip(np.rint(values[..., index]), _WHOLE.min, _WHOLE.max)
         ground = _WATER if image.modality == "CT" else round(self.card.intensity_range[0])
-        return WindowedEmbedding(_read_only(voxels), image.geometry, ground)
+        return WindowedEmbedding(read_only(voxels), image.geometry, ground)
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return the mask of one object; see ``Model.decode``, ``clicks`` for prompts and ``search`` for windows.
@@ -127,6 +127,12 @@ class SamMed3DModel:
         PromptError
             If there is nothing positive to start from: only negative marks, and no previous prediction.
         """
+        return self.decode_stepwise(embedding, prompts, previous, step=unheard)
+
+    def decode_stepwise(
+        self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None, *, step: Step
+    ) -> Prediction:
+        """Decode and tell of each window; see ``StepwiseModel.decode_stepwise``."""
         require_same_grid(embedding, prompts, previous)
         self.card.require_prompts(prompts)
         require_start(prompts, previous)
@@ -138,7 +144,7 @@ class SamMed3DModel:
             return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)
         drawn = previous is None and start is not None
         route = Route.of(clicks, start, known.lattice, side=self.network.side, drawn=drawn)
-        mosaic = Search(self.network, known, clicks, start).run(route)
+        mosaic = Search(self.network, known, clicks, start, step).run(route)
         logits = np.full(known.geometry.shape, -SURE, np.float32) if start is None else np.array(start, np.float32)
         cells = mosaic.logits
         for window in mosaic.windows:
@@ -163,7 +169,7 @@ class SamMed3DModel:
         found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
         if found != wanted:
             raise CorruptFileError(got=f"an embedding of {found}", wanted=f"{wanted}")
-        return WindowedEmbedding(_read_only(arrays[_VOXELS]), geometry, int(arrays[_GROUND][0]))
+        return WindowedEmbedding(read_only(arrays[_VOXELS]), geometry, int(arrays[_GROUND][0]))
 
 
 def normalised(window: Floats, *, above: float) -> Floats:
@@ -174,9 +180,3 @@ def normalised(window: Floats, *, above: float) -> Floats:
     if deviation < _FLAT:
         return np.zeros_like(window)
     return np.asarray((window - counted.mean()) / deviation, np.float32)
-
-
-def _read_only(voxels: NDArray[np.int16]) -> NDArray[np.int16]:
-    view = voxels.view()
-    view.flags.writeable = False
-    return view

@@ -1,6 +1,6 @@
 """From what a person can give in a volume to what SAM-Med3D takes: clicks, and an earlier mask.
 
-* a scribble: up to ``MOST_OF_A_STROKE`` clicks along it, evenly spread;
+* a scribble: a few clicks along it, evenly spread;
 * a box: a click in its middle, unless a click or an earlier mask already says what in it is meant; the mask stays
   within the boxes, unless something positive lies outside. A box that is one voxel thick is one drawn in a slice: it
   says nothing of the axis across;
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, MaskPrompt, Prompts, Scribble
-from samaritan.models.prompt_areas import positive_marks
+from samaritan.models.prompt_areas import negative_marks, positive_marks, spread, unheeded
 from samaritan.models.sam_med3d.lattice import Floats, Ints, Lattice, Places
 
 SURE = 8  # logit that a mask drawn by a person stands for, and one that nobody has looked at, negative
 NEGATIVE, POSITIVE = 0, 1
-MOST_OF_A_STROKE = 8  # the network was trained on a few clicks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,9 @@ class Clicks:
     def of(cls, prompts: Prompts, start: NDArray[Any] | None, lattice: Lattice) -> Self:
         """Return what ``prompts`` say beside the logits ``start`` (i, j, k) that there are already."""
         said = [(np.array([point.index]), point.positive) for point in prompts.points]
-        said += [(_spread(scribble.voxels, lattice), scribble.positive) for scribble in prompts.of(Scribble)]
+        for scribble in prompts.of(Scribble):
+            some = scribble.voxels[spread(lattice.of_voxels(scribble.voxels.astype(np.float64)))]
+            said.append((some.astype(np.float64), scribble.positive))
         said += [(_middle(box)[None], True) for box in prompts.boxes if not _is_said(box, prompts, start)]
         said.sort(key=lambda group: not group[1])
         index = np.concatenate([np.zeros((0, 3)), *(places for places, _ in said)])
@@ -69,15 +70,10 @@ class Clicks:
 
 
 def start_logits(prompts: Prompts, previous: Prediction | None) -> NDArray[Any] | None:
-    """Return the logits (i, j, k) to start from: what the model last said, and masks drawn since.
-
-    Masks count as drawn since if less than half of them is in what the model last said, and no negative mark says why.
-    """
+    """Return the logits (i, j, k) to start from: what the model last said, and masks drawn since (``unheeded``)."""
     areas = [mask.mask for mask in prompts.of(MaskPrompt)]
     if previous is not None:
-        beside = tuple(_negative_marks(prompts).T)
-        areas = [area for area in areas if 2 * np.count_nonzero(previous.mask & area) < np.count_nonzero(area)]
-        areas = [area for area in areas if not area[beside].any()]
+        areas = unheeded(areas, previous.mask, negative_marks(prompts))
     if not areas:
         return None if previous is None else previous.logits[0]
     drawn = np.logical_or.reduce(areas)
@@ -98,13 +94,6 @@ def keep_within_boxes(logits: Floats, prompts: Prompts) -> None:
         np.minimum(logits, np.float32(-SURE), out=logits, where=~allowed)
 
 
-def _negative_marks(prompts: Prompts) -> Ints:
-    """Return the voxels (n, 3) of every negative point and scribble."""
-    marks = [np.array([point.voxel], np.int64) for point in prompts.points if not point.positive]
-    marks += [scribble.voxels for scribble in prompts.of(Scribble) if not scribble.positive]
-    return np.concatenate([np.zeros((0, 3), np.int64), *marks])
-
-
 def _inside(box: Box, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Return where the object of a box may be."""
     return tuple(slice(0, n) if b - a == 1 else slice(a, b) for a, b, n in zip(box.start, box.stop, shape, strict=True))
@@ -122,14 +111,3 @@ def _is_said(box: Box, prompts: Prompts, start: NDArray[Any] | None) -> bool:
 def _middle(box: Box) -> Places:
     middle: Places = (np.array(box.start) + np.array(box.stop) - 1) / 2
     return middle
-
-
-def _spread(voxels: NDArray[np.int64], lattice: Lattice) -> Places:
-    """Return a few of ``voxels`` (n, 3), each as far from those before it as can be; first the most central one."""
-    places = lattice.of_voxels(voxels.astype(np.float64))
-    chosen = [int(np.square(places - places.mean(axis=0)).sum(axis=1).argmin())]
-    away = np.square(places - places[chosen[0]]).sum(axis=1)
-    while len(chosen) < min(MOST_OF_A_STROKE, len(voxels)) and away.max() > 0:
-        chosen.append(int(away.argmax()))
-        away = np.minimum(away, np.square(places - places[chosen[-1]]).sum(axis=1))
-    return voxels[chosen].astype(np.float64)

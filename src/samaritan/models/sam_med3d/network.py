@@ -23,7 +23,6 @@ from torch.nn import functional
 
 from samaritan.models.sam_med3d.encoder import PATCH, ChannelNorm, ImageEncoder, feed_forward
 
-RATIO = 4  # voxels of the window along each side of a cell of the masks that go in and come out
 _MASKS = 4
 _WAVES = 3  # sine, cosine, sine
 _SIGNS = 2  # kinds of click: beside the object, on it

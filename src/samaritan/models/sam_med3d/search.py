@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from samaritan.core.model import Step
 from samaritan.models.sam_med3d.clicks import POSITIVE, SURE, Clicks
 from samaritan.models.sam_med3d.lattice import RATIO, Floats, Ints, Lattice, Places, centre_of, pooled
 from samaritan.models.sam_med3d.mosaic import Mosaic, middle
@@ -103,10 +104,15 @@ class Search:
         What is asked.
     start
         Logits (i, j, k) to start from, or None.
+    step
+        Called after each window.
     """
 
-    def __init__(self, network: Network, volume: Windows, clicks: Clicks, start: NDArray[Any] | None) -> None:
+    def __init__(
+        self, network: Network, volume: Windows, clicks: Clicks, start: NDArray[Any] | None, step: Step
+    ) -> None:
         self._network, self._volume, self._clicks, self._start = network, volume, clicks, start
+        self._step = step
         self._lattice = volume.lattice
         self.mosaic = Mosaic(self._lattice.cells)
 
@@ -147,6 +153,7 @@ class Search:
         for count in range(first, len(labels) + 1):
             mask = self._network.decode(features, places[:count], labels[:count], mask)
         self.mosaic.add(cell, mask)
+        self._step(len(self.mosaic.windows), MOST_WINDOWS)
 
     def _start_from(self, cell: Ints, cells: int) -> None:
         """Take into the mosaic what was known of a window, and of the cells next to it."""

@@ -1,0 +1,147 @@
+"""A model asked about each channel of an image on its own, and its answers pooled.
+
+The probability of a voxel is the mean of the channels' probabilities. Not of their logits: how large those grow is not
+calibrated, and one channel in which the object does not show would outvote two in which it does. Of each answer the
+best mask counts, as the others stand in another order in every channel; the score is the mean of the scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import Image
+from samaritan.core.model import Embedding, GrowingEmbedding, Model, Prediction, Step, StepwiseModel, unheard
+from samaritan.core.prompts import Prompts
+from samaritan.infer.channels import as_model_sees
+
+_SURE = np.float32(1e-6)  # logits reach about 14 either way: there float32 can still tell probabilities apart
+
+
+class ChannelEmbeddings:
+    """The embedding of each channel, in order."""
+
+    def __init__(self, parts: tuple[Embedding, ...]) -> None:
+        self.parts = parts
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the image that was encoded."""
+        return self.parts[0].geometry
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they hold together."""
+        return sum(part.nbytes for part in self.parts)
+
+
+class GrowingChannelEmbeddings(ChannelEmbeddings):
+    """The same, of a model whose embeddings grow; they share what one of them may take, or ``max_bytes``."""
+
+    def __init__(self, parts: tuple[Embedding, ...]) -> None:
+        super().__init__(parts)
+        self.max_bytes = cast("GrowingEmbedding", parts[0]).max_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes that they may take together; see ``GrowingEmbedding``."""
+        return sum(part.max_bytes for part in cast("tuple[GrowingEmbedding, ...]", self.parts))
+
+    @max_bytes.setter
+    def max_bytes(self, value: int) -> None:
+        for part in cast("tuple[GrowingEmbedding, ...]", self.parts):
+            part.max_bytes = value // len(self.parts)
+
+
+class PerChannel:
+    """A ``Model`` of images of any number of channels, from one of pictures in grey or colour.
+
+    Its card is the model's own, but for the hash: caches must not take its embeddings for the model's.
+
+    Parameters
+    ----------
+    model
+        Who is asked about each channel; one that wants three gets the channel three times.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.card = replace(model.card, sha256=hashlib.sha256(f"per channel {model.card.sha256}".encode()).hexdigest())
+
+    def embed(self, image: Image) -> ChannelEmbeddings:
+        """Encode each channel of ``image``, already scaled to ``card.intensity_range``."""
+        seen = (as_model_sees(channel, self.card) for channel in image.array[:, None])
+        return _joined(self.model.embed(replace(image, array=array, channels=names)) for array, names in seen)
+
+    def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
+        """Return what the answers for all channels come to, one mask; ``previous`` is told to each.
+
+        Raises
+        ------
+        GeometryMismatchError, PromptError
+            As the model.
+        """
+        return self.decode_stepwise(embedding, prompts, previous, step=unheard)
+
+    def decode_stepwise(
+        self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None, *, step: Step
+    ) -> Prediction:
+        """Decode and tell of each channel, or of the model's own steps; see ``StepwiseModel.decode_stepwise``."""
+        parts = cast("ChannelEmbeddings", embedding).parts
+
+        def answer(at: int) -> Prediction:
+            def told(done: int, total: int) -> None:
+                step(at * total + done, len(parts) * total)
+
+            if isinstance(self.model, StepwiseModel):
+                return self.model.decode_stepwise(parts[at], prompts, previous, step=told)
+            prediction = self.model.decode(parts[at], prompts, previous)
+            told(1, 1)
+            return prediction
+
+        return pooled(map(answer, range(len(parts))), embedding.geometry)
+
+    def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays of every channel, its number before their names."""
+        parts = enumerate(cast("ChannelEmbeddings", embedding).parts)
+        return {f"{n}/{name}": array for n, part in parts for name, array in self.model.pack(part).items()}
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]], geometry: Geometry) -> ChannelEmbeddings:
+        """Return the embeddings that ``pack`` took apart."""
+        packed: dict[int, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            number, _, own = name.partition("/")
+            packed.setdefault(int(number), {})[own] = array
+        return _joined(self.model.unpack(packed[n], geometry) for n in sorted(packed))
+
+
+def _joined(embeddings: Iterable[Embedding]) -> ChannelEmbeddings:
+    parts = tuple(embeddings)
+    growing = all(isinstance(part, GrowingEmbedding) for part in parts)
+    return GrowingChannelEmbeddings(parts) if growing else ChannelEmbeddings(parts)
+
+
+def pooled(answers: Iterable[Prediction], geometry: Geometry) -> Prediction:
+    """Return what predictions of one object on one grid come to; at least one. See the module for how.
+
+    They are let go one by one, so that of a volume no more than one is held.
+    """
+    scores: list[float] = []
+
+    def probabilities(answer: Prediction) -> NDArray[np.float32]:
+        scores.append(answer.score)
+        return np.asarray(expit(answer.logits[:1]))
+
+    mean = reduce(operator.iadd, map(probabilities, answers))
+    mean /= len(scores)
+    logits = logit(np.clip(mean, _SURE, 1 - _SURE, out=mean), out=mean)
+    return Prediction(logits, np.array([np.mean(scores)], np.float32), geometry)
