@@ -174,6 +174,9 @@ def test_damage_is_named(folder, tmp_path):
         ('"encoder.onnx" =', '"../encoder.onnx" =', "lists"),
         ('"version" = 2', '"version" = 1', "version 1"),
         ('"runtime" = "auto"', "", "runtime"),
+        ('"mask_side" = 32', '"mask_side" = "x"', "another kind"),
+        ('"side" = 128', '"sides" = 128', "another kind"),
+        ("[files]", "[filed]", "table|lists"),
     ],
 )
 def test_cards_that_are_not_ours_are_refused(folder, tmp_path, old, new, reason):
@@ -189,6 +192,26 @@ def test_cards_that_are_not_ours_are_refused(folder, tmp_path, old, new, reason)
 def test_a_process_that_ends_early_is_reported():
     with pytest.raises(ResourceError, match=r"'nowhere' ended early: .*unknown model"):
         peak_memory(Source("nowhere"), picture())
+
+
+def test_files_that_the_card_does_not_list_are_refused(folder, tmp_path):
+    target = copied(folder, tmp_path)
+    (target / ".DS_Store").write_bytes(b"")
+    assert load_bundle(target)
+    (target / "weights.bin").write_bytes(b"0")
+    with pytest.raises(WeightsError, match=r"weights\.bin, which its card does not list"):
+        load_bundle(target)
+
+
+def test_names_of_a_frame_that_nobody_knows_are_refused():
+    for wrong in ({"fit": "zoom"}, {"values": "log"}, {"filter": "lanczos"}, {"colours": "grey"}):
+        with pytest.raises(UnknownNameError, match=f"unknown {next(iter(wrong))} of a frame"):
+            FrameSpec(SIDE, **wrong)
+
+
+def test_openvino_does_not_stand_in_for_a_gpu(folder):
+    with pytest.raises(ResourceError, match=r"device 'cuda' for a model that OpenVINO runs"):
+        load_bundle(folder, runtime="openvino", device="cuda")
 
 
 def test_an_unknown_runtime_is_refused(folder):

@@ -29,10 +29,11 @@ from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.planar.graph_network import GraphNetwork
 from samaritan.models.planar.network import DecoderSpec
+from samaritan.models.printable import printable
 from samaritan.models.runtimes import choose, open_graph
 
 VERSION = 2
-CARD, ENCODER, DECODER = "card.toml", "encoder.onnx", "decoder.onnx"
+CARD, ENCODER, DECODER, CERTIFICATE = "card.toml", "encoder.onnx", "decoder.onnx", "parity.json"
 _BUNDLE = "bundle"
 _KEPT = frozenset({"version", "mask_side", "pads_boxes", "features", "frame", "runtime"})
 
@@ -66,21 +67,29 @@ def load_bundle(folder: Path, *, runtime: str | None = None, device: str = "auto
         As ``runtimes.choose``.
     """
     content = load_card(folder / CARD)
-    told = content.get(_BUNDLE, {})
-    if told.get("version") != VERSION or not told.keys() >= _KEPT:
+    told, files = content.get(_BUNDLE, {}), content.get("files", {})
+    version = told.get("version") if isinstance(told, dict) else None
+    if version != VERSION or not told.keys() >= _KEPT or not isinstance(files, dict):
         raise WeightsError(
-            got=f"{folder / CARD} of bundle version {told.get('version')}",
-            wanted=f"version {VERSION} with {', '.join(sorted(_KEPT))}",
+            got=f"{folder / CARD} of bundle version {version}",
+            wanted=f"version {VERSION} with {', '.join(sorted(_KEPT))}, and a table of files",
             fix="Export the model again with this version of samaritan",
         )
-    _require_files(folder, content.get("files", {}))
+    _require_files(folder, files)
+    try:
+        card, frame = read_card(folder / CARD), FrameSpec(**told["frame"])
+        shapes = {name: tuple(map(int, shape)) for name, shape in told["features"].items()}
+        spec = DecoderSpec(shapes, int(told["mask_side"]), bool(told["pads_boxes"]))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            got=f"{folder / CARD} with a value of another kind: {error}",
+            wanted="a card as samaritan export writes it",
+            fix="Copy or export it again",
+        ) from error
     wanted = runtime or told["runtime"]
     encoder = open_graph(folder / ENCODER, choose(wanted, device, heavy=True), device=device, threads=threads)
     decoder = open_graph(folder / DECODER, choose(wanted, device, heavy=False), device=device, threads=threads)
-    shapes = {name: tuple(shape) for name, shape in told["features"].items()}
-    spec = DecoderSpec(shapes, told["mask_side"], told["pads_boxes"])
-    network = GraphNetwork(encoder, decoder, spec)
-    return PlanarModel(read_card(folder / CARD), network, FrameSpec(**told["frame"]))
+    return PlanarModel(card, GraphNetwork(encoder, decoder, spec), frame)
 
 
 def write_card(folder: Path, card: ModelCard, bundle: Mapping[str, Any], files: Mapping[str, str]) -> None:
@@ -116,6 +125,13 @@ def _toml(value: object) -> str:
 def _require_files(folder: Path, listed: Mapping[str, str]) -> None:
     if not {ENCODER, DECODER} <= listed.keys():
         raise WeightsError(got=f"{folder / CARD} lists {sorted(listed)}", wanted=f"{ENCODER} and {DECODER}")
+    unlisted = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {*listed, CARD, CERTIFICATE}
+    if unlisted:  # a graph may keep its weights in any file beside it
+        raise WeightsError(
+            got=f"{folder} with {printable(min(unlisted))}, which its card does not list",
+            wanted="the files of the bundle alone",
+            fix="Put it elsewhere, or copy or export the bundle again",
+        )
     for name, sha256 in listed.items():
         if Path(name).name != name or not (folder / name).is_file():
             raise WeightsError(

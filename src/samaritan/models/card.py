@@ -85,7 +85,7 @@ def load_card(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(got=f"model card {path} cannot be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(got=f"model card {path} is no TOML: {error}") from error
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from samaritan.core.errors import MissingExtraError, WeightsError, WriteError
 from samaritan.core.image import Image
 from samaritan.core.model import Model
-from samaritan.models.bundle import DECODER, ENCODER, bundle_table, load_bundle, write_card
+from samaritan.models.bundle import CERTIFICATE, DECODER, ENCODER, bundle_table, load_bundle, write_card
 from samaritan.models.certificate import Certificate, certify
 from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar import PlanarModel
@@ -27,7 +27,6 @@ from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.quantise import quantise
 from samaritan.models.trial import Source
 
-CERTIFICATE = "parity.json"
 LEAST_DICE, LEAST_DICE_INT8 = 0.999, 0.98
 _OPSET = 20  # the first in which GELU is one operation
 _MOST_IN_ONE_FILE = 1 << 30  # bytes of weights; protobuf ends at 2 GiB

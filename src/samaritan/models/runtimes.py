@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import MissingExtraError, UnknownNameError, WeightsError
+from samaritan.core.errors import MissingExtraError, ResourceError, UnknownNameError, WeightsError
 from samaritan.models.device import require_device
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
@@ -38,16 +38,31 @@ def choose(runtime: str, device: str, *, heavy: bool) -> str:
         If there is no such runtime or device.
     MissingExtraError
         If it is asked for and not installed.
+    ResourceError
+        If it does not run on the device: OpenVINO is used on the CPU only.
     """
     require_device(device)
     if runtime not in RUNTIMES:
         raise UnknownNameError.of(runtime, kind="runtime", known=RUNTIMES)
     there = find_spec("openvino") is not None
     if runtime == "auto":
-        return "openvino" if heavy and there and device in ("auto", "cpu") else "onnxruntime"
+        return "openvino" if heavy and there and _is_cpu(device) else "onnxruntime"
     if runtime == "openvino" and not there:
         raise MissingExtraError.of(what="runtime 'openvino'", extra="openvino")
+    if runtime == "openvino" and device not in ("auto", "cpu"):
+        raise ResourceError(
+            got=f"device '{device}' for a model that OpenVINO runs",
+            wanted="device auto or cpu",
+            fix="Leave the device out, or export the model again with --runtime onnxruntime",
+        )
     return runtime
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether ONNX Runtime would run on the CPU: "auto" is a GPU where it has one."""
+    from samaritan.models.onnx import onnx_providers  # noqa: PLC0415 - imports the runtime
+
+    return device == "cpu" or (device == "auto" and len(onnx_providers(device)) == 1)
 
 
 def open_graph(path: Path, runtime: str, *, device: str = "auto", threads: int = 0) -> Graph:

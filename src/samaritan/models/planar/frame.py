@@ -7,12 +7,13 @@ only on pictures that were prepared in the same way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from samaritan.core.errors import UnknownNameError
 from samaritan.core.image import Image
 from samaritan.models.letterbox import Letterbox, Size
 
@@ -57,6 +58,11 @@ class FrameSpec:
         that was done to tensors of floats.
     colours
         In what order the network is given red, green and blue. ImageNet's mean and deviation stay in theirs.
+
+    Raises
+    ------
+    UnknownNameError
+        If one of the names is none of these.
     """
 
     side: int
@@ -65,6 +71,11 @@ class FrameSpec:
     filter: Filter = "bilinear"
     whole: bool = True
     colours: Colours = "rgb"
+
+    def __post_init__(self) -> None:
+        for name, known in (("fit", Fit), ("values", Values), ("filter", Filter), ("colours", Colours)):
+            if getattr(self, name) not in get_args(known):
+                raise UnknownNameError.of(str(getattr(self, name)), kind=f"{name} of a frame", known=get_args(known))
 
     def letterbox(self, plane: Size) -> Letterbox:
         """Return how a plane of ``plane`` pixels (along i and j) lies in the frame."""
