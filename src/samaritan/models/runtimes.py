@@ -5,6 +5,7 @@ On the CPUs measured, OpenVINO runs image encoders in the least time and memory,
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -90,18 +91,37 @@ class _OnnxRuntime:
         return dict(zip(self._outputs, found, strict=True))
 
 
+_MAKING_CORE = threading.Lock()
+
+
+@functools.cache
+def _make_core() -> Any:  # noqa: ANN401 - of an optional dependency
+    import openvino  # noqa: PLC0415 - an optional dependency
+
+    return openvino.Core()
+
+
+def _core() -> Any:  # noqa: ANN401 - of an optional dependency
+    """Return the process's one OpenVINO core, which is never given back.
+
+    A core gives the thread that first uses it another stack for signals, and takes the memory of that stack away when
+    it goes. If it goes in another thread, wherever the last model happens to be let go, the next signal (Ctrl-C, a
+    child that ends) ends the process with a segmentation fault. Seen with OpenVINO 2026.4.1.
+    """
+    with _MAKING_CORE:  # the cache alone would let two threads make one each
+        return _make_core()
+
+
 class _OpenVino:
     """A compiled model, with a request for each thread that calls: a request serves one caller at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino  # noqa: PLC0415 - an optional dependency
-
         # In float32 throughout: left to itself, it computes in bfloat16 where the CPU has it, and masks change.
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._compiled = openvino.Core().compile_model(str(path), "CPU", options)
+            self._compiled = _core().compile_model(str(path), "CPU", options)
         except RuntimeError as error:
             raise WeightsError(
                 got=f"OpenVINO refuses {path.name}: {str(error).strip().splitlines()[-1]}",
