@@ -5,6 +5,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from tests.models.references import randomise
 
 from samaritan.core.errors import (
     GeometryMismatchError,
@@ -18,6 +19,10 @@ from samaritan.core.image import Image
 from samaritan.core.model import ModelCard, Prediction
 from samaritan.core.prompts import Box, Point, Prompts
 from samaritan.infer import EmbeddingCache, segment
+from samaritan.infer.volume import ObjectSegmenter
+from samaritan.models import sam
+from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.published import published
 from samaritan.testing import FakeModel, fake_model
 from samaritan.testing.phantoms import ct_volume, many_objects, picture
 
@@ -50,6 +55,143 @@ def test_several_objects_share_embeddings_and_become_labels():
     assert (model.embeds, model.decodes) == (1, 6)
     assert {"prepare", "embed", "decode"} <= set(result.seconds)
 
+
+# -- several objects at once ---------------------------------------------------------------------------------------
+
+
+class Together(FakeModel):
+    """Decodes several objects at once, and keeps a record of how many."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def embed_batch(self, images):
+        return [self.embed(image) for image in images]
+
+    def decode_batch(self, embedding, prompts, previous=None):
+        self.asked.append(len(prompts))
+        return [self.decode(embedding, one_object) for one_object in prompts]
+
+
+def boxed(phantom, count):
+    return {str(n): Prompts(phantom.image.geometry, (phantom.box(n, margin=2),)) for n in range(1, count + 1)}
+
+
+def test_objects_of_a_picture_are_decoded_together_and_no_more_than_fit(monkeypatch):
+    phantom = many_objects(3, 4)
+    model = Together()
+    together = segment(model, phantom.image, boxed(phantom, 12))
+    assert (model.embeds, model.asked) == (1, [8, 4])
+    for name, prompts in boxed(phantom, 12).items():
+        [alone] = segment(FakeModel(), phantom.image, {name: prompts}).objects
+        [found] = [item for item in together.objects if item.name == name]
+        assert np.array_equal(found.mask, alone.mask)
+        assert found.score == alone.score
+    model.asked.clear()
+    three = 3 * 3 * 4 * phantom.image.shape[0] * phantom.image.shape[1]  # three objects of three masks of float32
+    monkeypatch.setattr("samaritan.infer.volume._LOGITS_BYTES", three)
+    segment(model, phantom.image, boxed(phantom, 12))
+    assert model.asked == [3] * 4
+
+
+def test_one_object_is_not_decoded_together_with_itself():
+    phantom = picture()
+    model = Together()
+    one(phantom, phantom.box(1), model=model)
+    assert (model.decodes, model.asked) == (1, [])
+
+
+def planes_at(phantom, *slices):
+    """Return a box in each of some slices around either organ, the second from one slice further on."""
+    liver, other = phantom.box(1, margin=1), phantom.box(2, margin=1)
+    return {
+        name: Prompts(
+            phantom.image.geometry,
+            tuple(Box((*box.start[:2], k + shift), (*box.stop[:2], k + shift + 1)) for k in slices),
+        )
+        for name, box, shift in (("a", liver, 0), ("b", other, 1))
+    }
+
+
+def test_in_a_volume_objects_are_decoded_together_where_they_are_prompted_in_one_slice():
+    phantom = ct_volume(noise_hu=20)
+    middle = (phantom.box(1).start[2] + phantom.box(1).stop[2]) // 2
+    objects = planes_at(phantom, middle - 1, middle, middle + 3)
+    plain, model = FakeModel(), Together()
+    apart = {name: segment(plain, phantom.image, {name: prompts}).objects[0] for name, prompts in objects.items()}
+    found = segment(model, phantom.image, objects)
+    assert model.asked == [2]  # of the slices that both have a box in there is one
+    assert model.decodes == plain.decodes
+    assert model.embeds <= phantom.image.shape[2]
+    for item in found.objects:
+        assert item.mask.any()
+        assert np.array_equal(item.mask, apart[item.name].mask)
+        assert item.score == pytest.approx(apart[item.name].score, abs=1e-6)
+
+
+def test_progress_of_objects_that_are_decoded_together_counts_up_to_each_total():
+    phantom = ct_volume()
+    slices = phantom.box(1).start[2] + 2
+    calls = []
+    segment(
+        Together(), phantom.image, planes_at(phantom, slices, slices + 1), progress=lambda *call: calls.append(call)
+    )
+    for name in ("a", "b"):
+        mine = [done for called, done, _ in calls if called == name]
+        assert mine == sorted(mine)
+        assert mine[0] == 1
+        assert mine[-1] == phantom.image.shape[2]
+
+
+def test_ctrl_c_ends_it_between_objects_that_are_decoded_together():
+    phantom = many_objects(3, 4)
+    model = Together()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(model, phantom.image, boxed(phantom, 12), progress=stop)
+    assert model.asked == [8]
+
+
+def test_a_kind_of_prompt_that_is_not_taken_is_refused_among_several():
+    phantom = many_objects(1, 2)
+    model = Together()
+    model._card = replace(model.card, prompts=frozenset({"box"}))
+    objects = boxed(phantom, 1) | {"click": Prompts(phantom.image.geometry, (Point((3, 3, 0)),))}
+    with pytest.raises(UnsupportedPromptError, match="a point prompt for model 'fake'"):
+        segment(model, phantom.image, objects)
+
+
+def test_a_network_that_is_asked_about_several_answers_as_it_does_alone(monkeypatch):
+    phantom = many_objects(2, 4)
+    model = PlanarModel(
+        replace(published("sam-vit-b").card, sha256="0" * 64),
+        sam.network(randomise(sam.build(48, 4, 3, side=64)), "cpu"),
+        FrameSpec(64),
+    )
+    answers = []
+    keep = ObjectSegmenter.start
+
+    def kept(segmenter, index, answer):
+        answers.append(answer)
+        keep(segmenter, index, answer)
+
+    monkeypatch.setattr(ObjectSegmenter, "start", kept)
+    objects = boxed(phantom, 8)
+    segment(model, phantom.image, objects)
+    together, answers[:] = list(answers), []
+    for name, prompts in objects.items():
+        segment(model, phantom.image, {name: prompts})
+    for first, second in zip(together, answers, strict=True):
+        np.testing.assert_allclose(first.logits, second.logits, atol=1e-4)
+        np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
+    assert np.ptp(together[0].logits) > 1e-3
+
+
+# -- volumes -----------------------------------------------------------------------------------------------------------
 
 OBLIQUE = np.array([[0.8, 0.2, 0, -30], [-0.2, 0.79, 0.1, 12], [0.05, -0.1, 2.4, 100], [0, 0, 0, 1]])
 

@@ -35,6 +35,11 @@ def test_a_lasso_becomes_a_box_a_point_or_a_mask():
     assert [item.kind for item in said(SQUARE, "box", "point", "mask")] == ["mask", "box", "point"]
 
 
+def test_an_outline_too_thin_to_hold_a_pixel_is_its_corners():
+    thin = Lasso(np.array([[9.2, 9.2, 0], [9.4, 9.2, 0], [9.3, 9.4, 0]]))
+    assert said(thin, "box", "point") == (Box((9, 9, 0), (10, 10, 1)), Point((9, 9, 0)))
+
+
 def test_a_negative_lasso_becomes_a_negative_point_only():
     negative = Lasso(SQUARE.vertices, positive=False)
     assert said(negative, "box", "point", "mask") == (Point((15, 15, 0), positive=False),)

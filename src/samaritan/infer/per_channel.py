@@ -20,7 +20,16 @@ from scipy.special import expit, logit
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
-from samaritan.core.model import Embedding, GrowingEmbedding, Model, Prediction, Step, StepwiseModel, unheard
+from samaritan.core.model import (
+    Embedding,
+    GrowingEmbedding,
+    Model,
+    Prediction,
+    Step,
+    StepwiseModel,
+    embed_all,
+    unheard,
+)
 from samaritan.core.prompts import Prompts
 from samaritan.infer.channels import as_model_sees
 
@@ -80,7 +89,7 @@ class PerChannel:
     def embed(self, image: Image) -> ChannelEmbeddings:
         """Encode each channel of ``image``, already scaled to ``card.intensity_range``."""
         seen = (as_model_sees(channel, self.card) for channel in image.array[:, None])
-        return _joined(self.model.embed(replace(image, array=array, channels=names)) for array, names in seen)
+        return _joined(embed_all(self.model, [replace(image, array=array, channels=names) for array, names in seen]))
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return what the answers for all channels come to, one mask; ``previous`` is told to each.

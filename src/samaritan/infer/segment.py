@@ -23,7 +23,7 @@ from samaritan.infer.propagation import DEFAULT_PROPAGATION, Propagation
 from samaritan.infer.shapes import Bools
 from samaritan.infer.timing import Progress
 from samaritan.infer.turn import Turn
-from samaritan.infer.volume import ObjectSegmenter, plan_route
+from samaritan.infer.volume import ObjectSegmenter, plan_route, start_together
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,10 +113,7 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
         if not _fit_memory(embedder, objects, axes, max_memory) and cache is None:
             # What does not fit in memory is kept on disk rather than encoded again for every object.
             embedder.cache = EmbeddingCache(stack.enter_context(TemporaryDirectory(prefix="samaritan-")))
-        results = tuple(
-            segment_object(embedder, prompts, name=name, axis=axes[name], propagation=propagation, progress=progress)
-            for name, prompts in objects.items()
-        )
+        results = segment_objects(embedder, objects, axes, propagation=propagation, progress=progress)
     return Segmentation(results, image.geometry, embedder.stopwatch.seconds)
 
 
@@ -138,35 +135,53 @@ def segment_object(
     progress: Progress | None = None,
 ) -> SegmentedObject:
     """Segment one object of the embedder's image; see ``segment``."""
-    told = _Told(name, progress)
-    if embedder.model.card.dims == 3:
-        found = _whole(embedder, prompts, name, axis, told.step)
-    else:
-        segmenter = ObjectSegmenter(embedder, prompts, axis, propagation, lambda: told.step(told.done + 1, slices))
-        slices = segmenter.route.stop - segmenter.route.start
-        segmenter.run()
-        found = SegmentedObject(name, segmenter.mask, segmenter.score)
-    told.finish()
+    [found] = segment_objects(embedder, {name: prompts}, {name: axis}, propagation=propagation, progress=progress)
     return found
+
+
+def segment_objects(
+    embedder: Embedder,
+    objects: Mapping[str, Prompts],
+    axes: Mapping[str, Axis],
+    *,
+    propagation: Propagation = DEFAULT_PROPAGATION,
+    progress: Progress | None = None,
+) -> tuple[SegmentedObject, ...]:
+    """Segment objects of the embedder's image, each along its axis; see ``segment``."""
+    told = {name: _Told(name, progress) for name in objects}
+    if embedder.model.card.dims == 3:
+        return tuple(_whole(embedder, prompts, axes[name], told[name]) for name, prompts in objects.items())
+    begun = {
+        name: ObjectSegmenter(embedder, prompts, axes[name], propagation, told[name].tick)
+        for name, prompts in objects.items()
+    }
+    for name, segmenter in begun.items():
+        told[name].total = segmenter.route.stop - segmenter.route.start
+    start_together(embedder, begun.values())
+    return tuple(_followed(segmenter, told[name]) for name, segmenter in begun.items())
 
 
 class _Told:
     """Tells of the steps of one object, and in the end that all is done: there may be fewer than there could."""
 
     def __init__(self, name: str, progress: Progress | None) -> None:
-        self._name, self._progress = name, progress
-        self.done = self._total = 0
+        self.name, self._progress = name, progress
+        self.total = self._done = 0
 
     def step(self, done: int, total: int) -> None:
         """Tell of a step; see ``Step``."""
-        self.done, self._total = min(done, total), total
+        self._done, self.total = min(done, total), total
         if self._progress is not None:
-            self._progress(self._name, self.done, total)
+            self._progress(self.name, self._done, total)
+
+    def tick(self) -> None:
+        """Tell of one more step of ``total``."""
+        self.step(self._done + 1, self.total)
 
     def finish(self) -> None:
         """Tell of the end, unless that was done."""
-        if self.done < self._total:
-            self.step(self._total, self._total)
+        if self._done < self.total:
+            self.step(self.total, self.total)
 
 
 def decode_whole(model: Model, embedding: Embedding, prompts: Prompts, step: Step) -> Prediction:
@@ -184,15 +199,22 @@ def decode_whole(model: Model, embedding: Embedding, prompts: Prompts, step: Ste
     return prediction
 
 
-def _whole(embedder: Embedder, prompts: Prompts, name: str, axis: Axis, step: Step) -> SegmentedObject:
+def _followed(segmenter: ObjectSegmenter, told: _Told) -> SegmentedObject:
+    segmenter.run()
+    told.finish()
+    return SegmentedObject(told.name, segmenter.mask, segmenter.score)
+
+
+def _whole(embedder: Embedder, prompts: Prompts, axis: Axis, told: _Told) -> SegmentedObject:
     embedder.model.card.require_prompts(prompts)
     turn = Turn.wanted(embedder.model.card, prompts.geometry, axis)
     embedding = embedder.embedding(turn.where)
     if isinstance(embedding, GrowingEmbedding):
         embedding.max_bytes = min(embedding.max_bytes, embedder.held.max_bytes)
     with embedder.stopwatch("decode"):
-        prediction = decode_whole(embedder.model, embedding, turn.prompts(prompts), step)
-    return SegmentedObject(name, turn.back(prediction.mask), prediction.score)
+        prediction = decode_whole(embedder.model, embedding, turn.prompts(prompts), told.step)
+    told.finish()
+    return SegmentedObject(told.name, turn.back(prediction.mask), prediction.score)
 
 
 def _fit_memory(

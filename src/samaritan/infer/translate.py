@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from skimage.draw import polygon2mask
 
 from samaritan.core.model import ModelCard
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble
 from samaritan.infer.shapes import Bools, corners, deepest_points
-
-# More clicks on a stroke say nothing new to a model trained on a handful.
-_POINTS_A_STROKE = 8
+from samaritan.models.prompt_areas import inside, spread
 
 
 def translate(prompts: Prompts, card: ModelCard) -> Prompts:
@@ -31,10 +27,10 @@ def translate(prompts: Prompts, card: ModelCard) -> Prompts:
 
 def _said_otherwise(item: Prompt, shape: tuple[int, int], card: ModelCard) -> list[Prompt]:
     if isinstance(item, Scribble):
-        said: list[Prompt] = [Point(_index(voxel), item.positive) for voxel in _spread(item.voxels)]
+        some = item.voxels[spread(item.voxels.astype(np.float64))].tolist()
+        said: list[Prompt] = [Point((a, b, k), item.positive) for a, b, k in some]
     elif isinstance(item, Lasso):
-        mask = filled(item, shape)
-        said = _outline(mask, positive=item.positive) if mask.any() else []
+        said = _outline(inside(item, shape), positive=item.positive)
     elif isinstance(item, MaskPrompt):
         said = _outline(item.mask[..., 0], positive=True)
     else:
@@ -48,23 +44,3 @@ def _outline(mask: Bools, *, positive: bool) -> list[Prompt]:
         return points
     (a0, b0), (a1, b1) = corners(mask)
     return [MaskPrompt(mask[..., None]), Box((a0, b0, 0), (a1, b1, 1)), *points]
-
-
-def filled(lasso: Lasso, shape: tuple[int, int]) -> Bools:
-    """Return the pixels (a, b) of a plane of ``shape`` whose centres lie within ``lasso``."""
-    return np.asarray(polygon2mask(shape, lasso.vertices[:, :2]))
-
-
-def _spread(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a few of ``voxels`` (n, 3), each as far as can be from those before it; the first is the most central."""
-    away = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
-    chosen = [int(np.argmin(away))]
-    nearest = np.linalg.norm(voxels - voxels[chosen[0]], axis=1)
-    while len(chosen) < _POINTS_A_STROKE and nearest.max() > 1:
-        chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(voxels - voxels[chosen[-1]], axis=1))
-    return voxels[chosen]
-
-
-def _index(voxel: NDArray[np.int64]) -> tuple[float, float, float]:
-    return (float(voxel[0]), float(voxel[1]), float(voxel[2]))

@@ -18,7 +18,9 @@ An image of one plane is the case of one prompted slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
@@ -27,7 +29,8 @@ import numpy as np
 
 from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, axis_number
-from samaritan.core.model import Prediction
+from samaritan.core.image import take_plane
+from samaritan.core.model import Prediction, decode_all
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompt, Prompts
 from samaritan.infer.crossing import boxes_by_slice, shows_across
 from samaritan.infer.embedder import Embedder
@@ -39,6 +42,10 @@ from samaritan.infer.translate import translate
 
 # Where to look for the object in a box over several slices, as fractions of its depth.
 _PROBES = (0.5, 0.25, 0.75)
+
+# How many objects of a plane are asked about at once, and what their logits may take: those of a click are three masks.
+_AT_ONCE, _LOGITS_BYTES = 8, 64 << 20
+_BYTES_A_PIXEL = 3 * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,7 @@ class ObjectSegmenter:
     ) -> None:
         self._embedder, self._prompts, self._axis, self._rule, self._tick = embedder, prompts, axis, rule, tick
         self.route = plan_route(prompts, axis)
+        self._starts: dict[int, Slice] = {}
         # In (i, j, k) of Fortran order, as files have it, the planes along k are contiguous.
         self.mask: Bools = np.zeros(prompts.geometry.shape, np.bool_, order="F")
         self._areas: list[int] = []
@@ -154,11 +162,12 @@ class ObjectSegmenter:
 
     def run(self) -> None:
         """Fill ``mask``."""
-        starts = {index: self._decode_prompted(index) for index in self.route.prompted}
+        for index in self.route.prompted:
+            if index not in self._starts:
+                self.start(index, self._predict((self._axis, index), self._here(index)))
         for block in self.route.unstarted:
-            starts |= self._start_in(block)
-        for index, found in starts.items():
-            self._keep(index, found)
+            self._starts |= {index: self._keep(index, found) for index, found in self._start_in(block).items()}
+        starts = self._starts
         if not starts:
             return
         for below, above in pairwise(sorted(starts)):
@@ -167,10 +176,20 @@ class ObjectSegmenter:
         self._follow(starts[first], range(first - 1, self.route.start - 1, -1))
         self._follow(starts[last], range(last + 1, self.route.stop))
 
-    # -- the three ways to a slice ------------------------------------------------------------------------------
+    @property
+    def prompted(self) -> Iterator[tuple[Axis, int]]:
+        """The planes of ``route.prompted``."""
+        return ((self._axis, index) for index in self.route.prompted)
 
-    def _decode_prompted(self, index: int) -> Slice:
-        return self._decode(index, on_plane(self._prompts, self._axis, index))
+    def question(self, index: int) -> Prompts:
+        """Return what the model is asked about a prompted slice."""
+        return self._said(self._here(index))
+
+    def start(self, index: int, answer: Prediction) -> None:
+        """Take the ``answer`` to the ``question`` about a prompted slice, whoever asked it."""
+        self._starts[index] = self._keep(index, self._seen(index, answer))
+
+    # -- the three ways to a slice ------------------------------------------------------------------------------
 
     def _start_in(self, block: tuple[int, int]) -> dict[int, Slice]:
         """Return slices of a box with what they show of the object: all, the one where it shows best, or none."""
@@ -180,7 +199,7 @@ class ObjectSegmenter:
             believed = {index: now for index, now in found.items() if now.area >= self._rule.min_pixels}
             if believed:
                 return believed
-        probes = {index: self._decode_prompted(index) for index in _probes(block)}
+        probes = {index: self._decode(index, self._here(index)) for index in _probes(block)}
         index = max(probes, key=lambda n: probes[n].score if probes[n].area >= self._rule.min_pixels else 0.0)
         return {index: probes[index]} if probes[index].area >= self._rule.min_pixels else {}
 
@@ -199,7 +218,7 @@ class ObjectSegmenter:
 
     def _boxed(self, index: int, box: Box) -> Prompts:
         """Return the prompts in a slice, with ``box`` in place of their boxes."""
-        here = on_plane(self._prompts, self._axis, index)
+        here = self._here(index)
         return replace(here, items=(*(item for item in here.items if not isinstance(item, Box)), box))
 
     def _follow(self, origin: Slice, indices: range) -> None:
@@ -250,7 +269,7 @@ class ObjectSegmenter:
 
     def _decode_like(self, index: int, shape: Bools, kinds: frozenset[str]) -> Slice:
         """Decode a slice where the object should look much like ``shape`` (a, b), said in those ``kinds``."""
-        here = on_plane(self._prompts, self._axis, index)
+        here = self._here(index)
         others = [item for item in here.items if not isinstance(item, Box)]
         taken = {item.voxel for item in others if isinstance(item, Point)}
         clicks = [(a, b, 0) for a, b in deepest_points(shape)]
@@ -274,16 +293,26 @@ class ObjectSegmenter:
         a1, b1 = np.maximum(np.clip(stop + margin, low, high), (a0 + 1, b0 + 1))
         return Box((a0, b0, 0), (a1, b1, 1))
 
+    def _here(self, index: int) -> Prompts:
+        return on_plane(self._prompts, self._axis, index)
+
     def _decode(self, index: int, prompts: Prompts) -> Slice:
-        prediction = self._predict((self._axis, index), prompts)
+        return self._seen(index, self._predict((self._axis, index), prompts))
+
+    def _seen(self, index: int, prediction: Prediction) -> Slice:
         mask = prediction.mask[..., 0] & self._allowed(index)
         self._tick()
         return Slice.measure(mask, prediction.score, self._grey(index))
 
-    def _predict(self, where: tuple[Axis, int], prompts: Prompts, *, square: bool = False) -> Prediction:
+    def _said(self, prompts: Prompts) -> Prompts:
+        """Return prompts in the kinds that the model takes."""
         card = self._embedder.model.card
         said = translate(prompts, card)
         card.require_prompts(said)
+        return said
+
+    def _predict(self, where: tuple[Axis, int], prompts: Prompts, *, square: bool = False) -> Prediction:
+        said = self._said(prompts)
         embedding = self._embedder.embedding(where, square=square)
         with self._embedder.stopwatch("decode"):
             return self._embedder.model.decode(embedding, said)
@@ -317,7 +346,40 @@ class ObjectSegmenter:
         array = self._embedder.prepared((self._axis, index)).array[..., 0]
         return cast("Floats", array[0] if array.strides[0] == 0 else array.mean(axis=0, dtype=np.float32))
 
-    def _keep(self, index: int, found: Slice) -> None:
+    def _keep(self, index: int, found: Slice) -> Slice:
+        """Write a slice into ``mask``; return it with its part of that as its own mask: so it takes no more memory."""
         put_plane(self.mask, self._axis, index, found.mask)
         self._areas.append(found.area)
         self._scores.append(found.score)
+        return replace(found, mask=take_plane(self.mask, self._axis, index)[..., 0])
+
+
+def start_together(embedder: Embedder, segmenters: Iterable[ObjectSegmenter]) -> None:
+    """Decode the planes that several objects are prompted in, for several at once where the model can.
+
+    Each ``run`` goes on from there. What only one is prompted in is left to it: nothing is gained, and its slices are
+    then encoded in the order in which it needs them.
+    """
+    by_plane: defaultdict[tuple[Axis, int], list[ObjectSegmenter]] = defaultdict(list)
+    for segmenter in segmenters:
+        for where in segmenter.prompted:
+            by_plane[where].append(segmenter)
+    for where, here in by_plane.items():
+        if len(here) > 1:
+            for some in _few(here, math.prod(embedder.image.geometry.plane(*where).shape)):
+                _start(embedder, where, some)
+
+
+def _few(here: list[ObjectSegmenter], pixels: int) -> Iterator[list[ObjectSegmenter]]:
+    """Yield as many at a time as are asked about at once in a plane of so many pixels."""
+    most = max(1, min(_AT_ONCE, _LOGITS_BYTES // (pixels * _BYTES_A_PIXEL)))
+    return (here[first : first + most] for first in range(0, len(here), most))
+
+
+def _start(embedder: Embedder, where: tuple[Axis, int], segmenters: list[ObjectSegmenter]) -> None:
+    questions = [segmenter.question(where[1]) for segmenter in segmenters]
+    embedding = embedder.embedding(where)
+    with embedder.stopwatch("decode"):
+        answers = decode_all(embedder.model, embedding, questions)
+    for segmenter, answer in zip(segmenters, answers, strict=True):
+        segmenter.start(where[1], answer)

@@ -1,10 +1,12 @@
 """Several pictures and several objects at once, in PyTorch: what comes out is what each gives alone."""
 
 import functools
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.models.references import randomise
 
 from samaritan.core.errors import GeometryMismatchError, ImageError, PromptError
@@ -14,6 +16,7 @@ from samaritan.core.model import BatchModel
 from samaritan.core.prompts import Box, Point, Prompts, Scribble
 from samaritan.models import sam
 from samaritan.models.planar import FrameSpec, PlanarModel
+from samaritan.models.planar.graph_network import GraphNetwork
 from samaritan.models.planar.network import PAD, DecoderSpec, Tokens, padded
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.published import published
@@ -79,14 +82,22 @@ def test_objects_with_as_many_tokens_are_decoded_together(monkeypatch):
 def test_no_more_are_decoded_together_than_memory_allows(monkeypatch):
     image = picture()
     embedding = model().embed(image)
-    monkeypatch.setattr(DecoderSpec, "most_objects", 2)
+    monkeypatch.setattr(TorchNetwork, "most_objects", 2)
     counted = Counted(monkeypatch)
     model().decode_batch(embedding, mixed(image))
     assert [count for count, _ in counted.sizes] == [2, 1, 1, 1]
 
 
 def test_the_larger_the_masks_the_fewer_objects_at_once():
-    assert [DecoderSpec({}, mask_side).most_objects for mask_side in (64, 256, 4096)] == [128, 8, 1]
+    assert [DecoderSpec({}, mask_side).objects_in(512 << 20) for mask_side in (64, 256, 4096)] == [128, 8, 1]
+
+
+def test_a_cpu_is_asked_about_few_objects_at_once_and_a_gpu_about_more():
+    network = copy(model().network)
+    network._spec = replace(network.spec, mask_side=256)
+    assert network.most_objects == GraphNetwork(None, None, network.spec).most_objects == 2
+    network.device = torch.device("cuda")
+    assert network.most_objects == 8
 
 
 def test_the_object_that_is_refused_is_named():

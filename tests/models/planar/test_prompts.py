@@ -127,6 +127,35 @@ def test_an_earlier_mask_is_where_a_click_into_it_is(size, fit):
     assert np.abs(middle - found.coords[0] / 4).max() <= 0.5  # of the mask, of which it fills whole pixels
 
 
+@pytest.mark.parametrize(("side", "mask_side"), [(256, 64), (1008, 288)])  # 4 and 3.5 pixels a cell
+@pytest.mark.parametrize("size", [(57, 90), (90, 57), (41, 90), (301, 517), (517, 301), (90, 31)])
+@pytest.mark.parametrize("fit", ["pad", "stretch", "centre"])
+def test_an_earlier_mask_lies_where_it_is_to_a_fraction_of_a_cell_however_the_plane_ends(size, fit, side, mask_side):
+    letterbox = FrameSpec(side, fit=fit).letterbox(size)
+    middle = np.array(size) * 0.8  # far from the corner that planes have in common with the frame
+    away = np.indices(size) - middle[:, None, None]
+    blob = np.exp(-np.square(away / (0.05 * np.array(size)[:, None, None])).sum(axis=0)).astype(np.float32)
+    geometry = Geometry.picture(*size)
+    previous = Prediction(blob[None, ..., None], np.array([0.9], np.float32), geometry)
+    found = tokens(Prompts(geometry, (Point((*middle, 0)),)), previous, letterbox, mask_side=mask_side)
+    rows, columns = np.indices(found.mask.shape) + 0.5
+    weight = found.mask - found.mask.min()
+    centroid = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+    assert np.abs(centroid - found.coords[0] * mask_side / side).max() < 0.02
+
+
+def test_a_cell_in_which_the_plane_ends_is_of_it_if_its_centre_is():
+    # In a frame of 64, of which the mask has 16 cells: 26 / 4 = 6.5 cells wide, 25 / 4 = 6.25.
+    for width, cells in ((26, 7), (25, 6), (24, 6), (1, 1)):
+        letterbox = FrameSpec(64).letterbox((width, 64))
+        logits = np.full((1, width, 64, 1), 5, np.float32)
+        logits[0, 0, 0] = -3
+        previous = Prediction(logits, np.array([0.9], np.float32), Geometry.picture(width, 64))
+        mask = tokens(Prompts(previous.geometry, (Point((0, 9, 0)),)), previous, letterbox, mask_side=16).mask
+        assert (mask[1:, :cells] > 0).all(), "the border of the plane is dragged to what lies beside it"
+        assert (mask[:, cells:] == -3).all()
+
+
 def test_an_earlier_prediction_says_nothing_of_how_far_the_object_reaches():
     assert said(Point((10, 20, 0)), previous=earlier()) == [(21, 41, ON), (0, 0, NOTHING)]
     assert said(Box((2, 3, 0), (31, 60, 1)), previous=earlier()) == [(5, 7, START), (61, 119, STOP)]

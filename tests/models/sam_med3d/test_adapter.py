@@ -428,13 +428,12 @@ def test_an_image_of_other_channels_and_an_embedding_of_another_volume_are_refus
         subject.unpack(packed, Geometry.from_spacing((5, 6, 4)))
 
 
-def test_the_score_says_how_far_the_mask_depends_on_the_threshold():
+def test_no_iou_is_predicted_but_that_of_an_empty_mask():
     geometry, first, _ = two_parts()
     subject = model(Threshold(side=128))
-    sharp = subject.decode(subject.embed(image_of(first, geometry)), points(geometry, (30, 35, 30)))
-    distance = np.sqrt(np.square((world(geometry) - (30, 35, 30)) / 14).sum(axis=-1))
-    blurred = Image((28_800 - 22_400 * np.minimum(distance, 2)).astype(np.float32)[None], geometry)
-    soft = subject.decode(subject.embed(blurred), points(geometry, (30, 35, 30)))
-    assert sharp.mask.any()
-    assert soft.mask.any()
-    assert 0 < soft.score < sharp.score <= 1
+    found = subject.decode(subject.embed(image_of(first, geometry)), points(geometry, (30, 35, 30)))
+    assert found.mask.any()
+    assert np.isnan(found.score)
+    nothing = subject.decode(subject.embed(image_of(np.zeros_like(first), geometry)), points(geometry, (30, 35, 30)))
+    assert not nothing.mask.any()
+    assert nothing.score == 0

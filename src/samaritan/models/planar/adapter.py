@@ -110,7 +110,7 @@ class PlanarModel:
             alike[self.network.spec.count(question)].append((at, question))
         found: dict[int, Prediction] = {}
         for group in alike.values():
-            for first in range(0, len(group), most := self.network.spec.most_objects):
+            for first in range(0, len(group), most := self.network.most_objects):
                 part = group[first : first + most]
                 logits, scores = self.network.decode_batch(known.features, [question for _, question in part])
                 for (at, _), one, score in zip(part, logits, scores, strict=True):

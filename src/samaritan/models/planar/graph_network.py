@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from samaritan.models.planar.network import DecoderSpec, Features, Floats, Tokens, require_features
+from samaritan.models.planar.network import MOST_BYTES, DecoderSpec, Features, Floats, Tokens, require_features
 from samaritan.models.runtimes import Graph
 
 
@@ -31,6 +31,11 @@ class GraphNetwork:
     def spec(self) -> DecoderSpec:
         """What the decoder is given."""
         return self._spec
+
+    @property
+    def most_objects(self) -> int:
+        """Objects that are decoded at once: two with masks of 256 pixels."""
+        return self.spec.objects_in(MOST_BYTES)
 
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture."""

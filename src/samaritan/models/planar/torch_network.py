@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from samaritan.core.errors import ResourceError
 from samaritan.models.device import require_device
-from samaritan.models.planar.network import DecoderSpec, Features, Floats, Tokens, require_features
+from samaritan.models.planar.network import MOST_BYTES, DecoderSpec, Features, Floats, Tokens, require_features
 
 _MOST_PICTURES = 16  # that are encoded at once: more of them keep no GPU busier
+_GPU_BYTES = 512 << 20  # for objects that are decoded at once there: eight with masks of 256 pixels
 _PICTURE_BYTES = 1 << 30  # counted for one: more than any encoder's maps and weights of attention
 
 
@@ -40,6 +41,27 @@ def torch_device(device: str) -> torch.device:
             fix="Use device 'cpu', or install the PyTorch build for your device (pytorch.org/get-started)",
         )
     return torch.device(device)
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """Return the type of half precision that encoders compute in on a device; None for float32 throughout.
+
+    bfloat16 on GPUs that have it. On older ones PyTorch would emulate it, slower than float32: they compute in float16.
+    """
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def encoded(encoder: Callable[[Tensor], tuple[Tensor, ...]], given: Tensor) -> tuple[Tensor, ...]:
+    """Return what an encoder makes of its input, in float32; computed in half precision where the device has it."""
+    half = half_precision(given.device)
+    with torch.autocast(given.device.type, dtype=half, enabled=half is not None):
+        features = encoder(given)
+    # float16 ends at 65504, which weights trained in bfloat16 or float32 may exceed.
+    if half is torch.float16 and not all(bool(feature.isfinite().all()) for feature in features):
+        features = encoder(given)
+    return tuple(feature.float() for feature in features)
 
 
 class TorchNetwork:
@@ -78,7 +100,7 @@ class TorchNetwork:
         return self._spec
 
     def encode(self, picture: Floats) -> Features:
-        """Encode a frame's picture; on a GPU in bfloat16 where it has that."""
+        """Encode a frame's picture; on a GPU in half precision."""
         return self._encoded([picture])[0]
 
     def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
@@ -95,13 +117,16 @@ class TorchNetwork:
         free, _ = torch.cuda.mem_get_info(self.device)
         return max(1, min(_MOST_PICTURES, free // _PICTURE_BYTES))
 
+    @property
+    def most_objects(self) -> int:
+        """Objects that are decoded at once: on the CPU two with masks of 256 pixels, on a GPU more."""
+        return self.spec.objects_in(MOST_BYTES if self.device.type == "cpu" else _GPU_BYTES)
+
     @torch.inference_mode()
     def _encoded(self, pictures: Sequence[Floats]) -> list[Features]:
-        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            features = self.encoder(torch.from_numpy(np.concatenate(pictures)).to(self.device))
+        features = encoded(self.encoder, torch.from_numpy(np.concatenate(pictures)).to(self.device))
         # Cut apart into copies: a part of a tensor would hold on to all of it.
-        each = zip(*(feature.float().tensor_split(len(pictures)) for feature in features), strict=True)
+        each = zip(*(feature.tensor_split(len(pictures)) for feature in features), strict=True)
         return [dict(zip(self.spec.shapes, map(torch.clone, maps), strict=True)) for maps in each]
 
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:

@@ -119,8 +119,8 @@ class SamMed3DModel:
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return the mask of one object; see ``Model.decode``, ``clicks`` for prompts and ``search`` for windows.
 
-        One mask: the published network has others, which were not trained. Nor was its estimate of IoU; the score is
-        how stable the mask is (``Mosaic.stability``).
+        One mask: the published network has others, which were not trained. Nor was its estimate of IoU, so there is
+        none: the score is nan, for unknown, and 0 for an empty mask.
 
         Raises
         ------
@@ -150,7 +150,8 @@ class SamMed3DModel:
         for window in mosaic.windows:
             known.lattice.write(cells, *window, logits)
         keep_within_boxes(logits, prompts)
-        return Prediction(logits[None], np.array([mosaic.stability()], np.float32), known.geometry)
+        score = np.nan if (logits > 0).any() else 0.0
+        return Prediction(logits[None], np.array([score], np.float32), known.geometry)
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
         """Return the voxels, and the value of nothing."""

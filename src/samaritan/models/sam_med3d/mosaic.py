@@ -76,15 +76,6 @@ class Mosaic:
         open_ = ~self.seen & ~known
         return middle(self.seen & (self.logits > 0) & ndimage.binary_dilation(open_))
 
-    def stability(self) -> float:
-        """Return how little the object depends on where it is cut off: IoU of the masks above 1 and above -1.
-
-        Source: the stability score of Segment Anything (Kirillov et al. 2023). 0 if there is no object.
-        """
-        logits = self.logits[self.seen]
-        surely, maybe = int((logits > 1).sum()), int((logits > -1).sum())
-        return surely / maybe if maybe else 0.0
-
     def _overlap(self, origin: Ints, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Return where a block at ``origin`` lies in the volume, and which part of it does."""
         low, high = np.maximum(origin, 0), np.minimum(origin + np.array(shape), self._sums.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samaritan.models.planar.torch_network import torch_device
+from samaritan.models.planar.torch_network import encoded, torch_device
 from samaritan.models.sam_med3d.lattice import Floats, Ints
 from samaritan.models.sam_med3d.network import SamMed3D
 
@@ -32,10 +32,9 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def encode(self, window: Floats) -> Tensor:
-        """Return the features (1, channels, side / 16, ...); on a GPU in bfloat16 where it has that."""
-        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return self.module.encode(torch.from_numpy(window).to(self.device)[None, None]).float()
+        """Return the features (1, channels, side / 16, ...); on a GPU in half precision."""
+        given = torch.from_numpy(window).to(self.device)[None, None]
+        return encoded(lambda windows: (self.module.encode(windows),), given)[0]
 
     @torch.inference_mode()
     def decode(self, features: Tensor, places: Floats, labels: Ints, mask: Floats) -> Floats:
