@@ -1,11 +1,12 @@
 """Draw what the default model gets wrong, and say on what kind of thing.
 
 `python -m benchmarks.failures -o docs/images/failures.png [--page docs/models/default.md]`
-`python -m benchmarks.failures -o worst.png --data DATA --record default_model.json`
+`python -m benchmarks.failures -o worst.png --data DATA --record default_model.json [--held-out]`
 
 The first makes synthetic scenes that training did not draw, of each kind of shape, and draws the worst from its tight
 box; the table has means. The second draws, of each modality, the worst objects that `benchmarks.default_model` has put
-on record; look at it, but keep it to yourself: most evaluation images may not be passed on.
+on record, with `--held-out` in a run of that option, and lists them. Look at the picture, but keep it to yourself: most
+evaluation images may not be passed on, and none of DATA's files belongs in the repository.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -57,6 +58,7 @@ class Answer:
     found: Bools  # (rows, columns)
     dice: float
     dice_after_clicks: float
+    case: str = ""  # and its label, of what is no scene
 
 
 def synthetic_answers(model: Model) -> Iterator[Answer]:
@@ -87,11 +89,11 @@ def _ask(model: Model, kind: str, picture: Picture, mask: Bools) -> Answer:
     )
 
 
-def recorded_answers(model: Model, data: Path, record: Path, *, count: int) -> Iterator[Answer]:
+def recorded_answers(model: Model, data: Path, record: Path, *, count: int, held_out: bool = False) -> Iterator[Answer]:
     """Ask again for the `count` objects of each modality that came out worst on record."""
     rows = json.loads(record.read_text(encoding="utf-8"))["answers"]
     worst: dict[str, list[tuple[float, Case, int]]] = defaultdict(list)
-    for case in evaluation_cases(data):
+    for case in evaluation_cases(data, held_out=held_out):
         for label, row in rows.get(case.id, {}).items():
             worst[case.modality].append((row["dice"][BOX], case, int(label)))
     for modality, found in sorted(worst.items()):
@@ -99,7 +101,9 @@ def recorded_answers(model: Model, data: Path, record: Path, *, count: int) -> I
             for scene in scenes(case):
                 for target in scene.targets:
                     if target.label == label:
-                        yield _ask(model, f"{modality} {case.dataset}", picture_of(scene), target.mask[..., 0].T)
+                        kind = f"{modality} {case.dataset}"
+                        answer = _ask(model, kind, picture_of(scene), target.mask[..., 0].T)
+                        yield replace(answer, case=f"{case.id}, label {label}")
 
 
 def sheet(answers: list[Answer]) -> Picture:
@@ -149,15 +153,21 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="Markdown page whose part 'failures' the table becomes")
     parser.add_argument("--data", type=cases_folder, help="folder with cases.jsonl; with --record")
     parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
+    parser.add_argument("--held-out", action="store_true", help="RECORD is of a run with this option")
     parser.add_argument("--count", type=int, default=4, help="objects of each modality")
     options = parser.parse_args()
     if (options.record is None) != (options.data is None):
         parser.error("--data and --record belong together: give both, or neither for synthetic scenes")
     model = load_model()
     if options.record:
-        drawn = list(recorded_answers(model, options.data, options.record, count=options.count))
+        drawn = list(
+            recorded_answers(model, options.data, options.record, count=options.count, held_out=options.held_out)
+        )
         if not drawn:
-            parser.error(f"{options.record} has no answer to an evaluation case; make it without --held-out")
+            asked = "a held-out case; make it with" if options.held_out else "an evaluation case; make it without"
+            parser.error(f"{options.record} has no answer to {asked} --held-out")
+        rows = [[answer.case, f"{answer.dice:.3f}", f"{answer.dice_after_clicks:.3f}"] for answer in drawn]
+        print(table(["case", "Dice, tight box", "and three corrective clicks"], rows))
     else:
         groups = by_kind(list(synthetic_answers(model)))
         drawn = [min(found, key=lambda answer: answer.dice) for found in groups.values()]

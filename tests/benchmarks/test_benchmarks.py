@@ -5,12 +5,14 @@ import subprocess
 import tomllib
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.baselines import BASELINES, at_working_size, ellipse
 from benchmarks.cases import evaluation_cases, is_trained_on, scenes
 from benchmarks.default_model import (
+    ORACLE,
     OWN,
     Record,
     by_modality,
@@ -18,6 +20,7 @@ from benchmarks.default_model import (
     left_out,
     measure_baselines,
     measure_model,
+    oracle,
     report,
     summary,
 )
@@ -25,7 +28,7 @@ from benchmarks.failures import by_kind, recorded_answers, sheet, synthetic_answ
 from benchmarks.macro import Result, case_means, dice, iou_of, macro
 from benchmarks.model_speed import click_seconds
 from benchmarks.page import replace_part
-from benchmarks.update_card import MARK, updated
+from benchmarks.update_card import BENCHMARKS, MARK, PAGE, speed_table, updated
 from benchmarks.volumes import ellipsoid, one_a_patient, patient
 from benchmarks.volumes import report as volume_report
 from PIL import Image as Pillow
@@ -91,10 +94,14 @@ def test_means_go_over_objects_then_cases_then_data_sets():
 
 
 def test_the_report_and_the_card_have_the_figures():
-    rows = [replace(row, dice=dict.fromkeys(OWN, row.dice["box"])) for row in RESULTS]
+    rows = [replace(row, dice=dict.fromkeys(OWN, row.dice["box"]) | {ORACLE: 0.75}) for row in RESULTS]
     assert "| 2D sets | 2 | 3 | 4 | 0.500 [0.400, 0.600] |" in report(rows, ["box"])
     assert "| CT | 2 | 4 | 0.500 [0.400, 0.600] |" in by_modality(rows)
-    assert summary(rows)["Dice, box, 2 evaluation sets"] == pytest.approx(0.5)
+    figures = summary(rows)
+    assert figures["summary"]["Dice, box, 2 evaluation sets"] == pytest.approx(0.5)
+    assert figures["oracle"] == {f"Dice, {ORACLE}, 2 evaluation sets": pytest.approx(0.75)}
+    assert not any(ORACLE in name for name in figures["summary"])
+    assert "| CT | 4 | 0.500 [0.400, 0.600] | 0.750 [0.750, 0.750] | 0.250 |" in oracle(rows)
 
 
 def test_the_card_keeps_its_head_and_gets_new_tables():
@@ -102,6 +109,16 @@ def test_the_card_keeps_its_head_and_gets_new_tables():
     assert tomllib.loads(card) == {"name": "m", "scores": {"box": 0.5}, "files": {"a.onnx": "00"}}
     with pytest.raises(ValueError, match="no line"):
         updated("name = 1", files={}, scores={})
+
+
+def test_the_models_page_has_the_speeds_of_the_benchmarks():
+    table = "| 2 cores | measured |\n| --- | --- |\n| `import samaritan` | 0.1 s |\n| a lone click | 0.2 s |\n"
+    page = f"| a | b |\n<!-- speed -->\n\n{table}\n<!-- end of speed -->\n| c | d |\n"
+    assert speed_table(page) == "| 2 cores | measured |\n| --- | --- |\n| a lone click | 0.2 s |"
+    with pytest.raises(ValueError, match="no table of speeds; run python -m"):
+        speed_table("<!-- speed -->\n\n*Not measured yet.*\n\n<!-- end of speed -->\n")
+    root = Path(__file__).parents[2]
+    assert speed_table((root / BENCHMARKS).read_text()) in (root / PAGE).read_text()
 
 
 def test_a_part_of_a_page_is_replaced_and_the_rest_kept(tmp_path):
@@ -134,9 +151,26 @@ def test_a_perfect_model_gets_full_marks(folder):
     (scene,) = scenes(evaluation_cases(folder)[0])
     answers = measure_model(scene, FakeModel())
     for answer in answers:
-        assert {answer.dice[prompt] for prompt in ("box", "1 click", "10 clicks")} == {1.0}
+        assert {answer.dice[prompt] for prompt in ("box", "1 click", ORACLE, "10 clicks")} == {1.0}
         assert answer.iou_error["box"] < 0.2
     assert [set(row) for row in measure_baselines(scene)] == [set(BASELINES)] * len(answers)
+
+
+class SecondIsRight(FakeModel):
+    """Puts an empty mask before what it finds."""
+
+    def decode(self, *args):
+        right = super().decode(*args)
+        logits = np.concatenate([np.full_like(right.logits[:1], -9), right.logits[:1]])
+        return replace(right, logits=logits, scores=np.full(2, right.score, np.float32))
+
+
+def test_the_best_mask_of_a_click_counts_apart_from_the_first(folder):
+    (scene,) = scenes(evaluation_cases(folder)[0])
+    for answer in measure_model(scene, SecondIsRight()):
+        assert (answer.dice["1 click"], answer.dice[ORACLE]) == (0.0, 1.0)
+        assert ORACLE not in answer.iou_error
+    assert ORACLE not in OWN
 
 
 class Counting(FakeModel):
@@ -158,6 +192,19 @@ def test_a_run_goes_on_from_its_record_and_keeps_the_baselines(folder, tmp_path)
     anew.baselines[case.id]["1"]["GrabCut"] = 0.125
     assert anew.measure(case, model)[0].dice["GrabCut"] == 0.125
     assert Counting.decoded > decoded
+
+
+def test_answers_to_other_questions_are_measured_anew_and_the_baselines_kept(folder, tmp_path):
+    case, path = evaluation_cases(folder)[0], tmp_path / "rows.json"
+    Record(path, FakeModel().card, again=False).measure(case, FakeModel())
+    kept = json.loads(path.read_text())
+    del kept["answers_version"]  # as runs wrote them that did not ask for the best mask
+    for row in kept["answers"][case.id].values():
+        del row["dice"][ORACLE]
+    kept["baselines"][case.id]["1"]["GrabCut"] = 0.125
+    path.write_text(json.dumps(kept))
+    first, *_ = Record(path, FakeModel().card, again=False).measure(case, FakeModel())
+    assert (first.dice[ORACLE], first.dice["GrabCut"]) == (1.0, 0.125)
 
 
 def test_answers_of_other_weights_are_not_taken(folder, tmp_path):
@@ -296,5 +343,14 @@ def test_what_failed_on_record_is_asked_for_again(folder, tmp_path):
     case = evaluation_cases(folder)[0]
     Record(tmp_path / "rows.json", FakeModel().card, again=False).measure(case, FakeModel())
     (answer,) = recorded_answers(FakeModel(), folder, tmp_path / "rows.json", count=1)
-    assert answer.kind == "US d"
+    assert (answer.kind, answer.case) == ("US d", f"{case.id}, label 1")
     assert answer.dice == 1.0
+    assert not list(recorded_answers(FakeModel(), folder, tmp_path / "rows.json", count=1, held_out=True))
+
+
+def test_what_failed_on_record_of_the_held_out_sets_is_asked_for_too(folder, tmp_path):
+    (folder / "cases.jsonl").write_text((folder / "cases.jsonl").read_text().replace('"d"', '"carotid"'))
+    case = evaluation_cases(folder, held_out=True)[0]
+    Record(tmp_path / "rows.json", FakeModel().card, again=False).measure(case, FakeModel())
+    (answer,) = recorded_answers(FakeModel(), folder, tmp_path / "rows.json", count=1, held_out=True)
+    assert answer.kind == "US carotid"

@@ -1,17 +1,23 @@
 import shutil
 import tracemalloc
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 
+from samaritan import read
 from samaritan.core.errors import ChecksumError, CorruptFileError, ImageError, WeightsError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
+from samaritan.infer.embedder import Embedder
 from samaritan.models import load_model
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
+from samaritan.models.tiny.zoom import FRAME_SIDE
 from samaritan.testing.phantoms import picture
 
 
@@ -44,6 +50,70 @@ def test_a_lone_click_gets_three_masks_best_first(model, phantom, embedding):
 
 
 @pytest.mark.parametrize(
+    ("file", "place"),
+    [("cell.png", (427, 375)), ("retina.jpg", (220, 657)), ("retina.jpg", (620, 690)), ("ihc.png", (256, 256)),
+     ("ihc.png", (120, 180)), ("microaneurysms.png", (50, 50))],
+)  # fmt: skip
+def test_the_masks_of_a_click_on_a_real_picture_differ_and_come_best_first(model, file, place):
+    image = read(Path(skimage.__file__).parent / "data" / file)
+    embedding = Embedder(model, image).embedding(("k", 0))
+    prediction = model.decode(embedding, Prompts(embedding.geometry, (Point((*place, 0)),)))
+    scores, masks = prediction.scores, prediction.logits > 0
+    assert len(scores) == 3
+    assert (np.diff(scores) < 0).all()
+    assert scores[0] - scores[2] > 0.1
+    assert masks[(slice(None), *place, 0)].all()
+    assert all(iou(one, other) < 0.9 for one, other in combinations(masks, 2))
+
+
+class Windows:
+    """A network that answers for each search window with a mask and a predicted IoU; for the close look with 0.5."""
+
+    def __init__(self, predicted, masks):
+        self.predicted, self.masks = predicted, masks
+
+    def run(self, inputs):
+        n, _, height, width = inputs["image"].shape
+        closely = (height, width) == (FRAME_SIDE, FRAME_SIDE)
+        logits = np.full((n, 3, height // 2, width // 2), -5, np.float32)
+        for window, mask in enumerate([DISC] if closely else self.masks):
+            logits[window, :, *mask] = 5
+        scores = np.array([0.5] if closely else self.predicted, np.float32)
+        return {"logits": logits, "iou": np.repeat(scores[:, None], 3, axis=1)}
+
+
+DISC = (slice(20, 44), slice(20, 44))  # around the click, which is in the middle of every window
+CUT = (slice(None), slice(0, 40))
+BESIDE = (slice(2, 10), slice(2, 10))
+
+
+def found_by(predicted, masks):
+    image, _ = disc(1024, (512, 512), 20)
+    model = TinyModel(FOLDER, network=Windows(predicted, masks))
+    return model.decode(model.embed(image), Prompts(image.geometry, (Point((512, 512, 0)),)))
+
+
+def test_the_scores_of_a_click_are_less_by_what_windows_cut_off_and_order_its_masks():
+    # One mask covers all of one side of its window's border and five eighths of two: (1 + 5/8 + 5/8) / 4.
+    answer = found_by([0.95, 0.9, 0.8, 0.1, 0.2], [CUT, DISC, DISC, DISC, DISC])
+    np.testing.assert_allclose(answer.scores, [0.8, 0.5, 0.95 - 0.5625], atol=0.02)  # of .9 at first, closely .5
+    sides = [np.ptp(np.flatnonzero((logits > 0).any(axis=(1, 2)))) for logits in answer.logits]
+    assert sides[2] < 128 < sides[0]  # the cut one is of the smallest window, the first of the third
+
+
+def test_a_mask_without_the_click_is_not_offered():
+    answer = found_by([0.4, 0.99, 0.3, 0.98, 0.97], [DISC, BESIDE, DISC, BESIDE, BESIDE])
+    np.testing.assert_allclose(answer.scores, [0.5, 0.3], atol=1e-6)
+    assert (answer.logits[:, 512, 512, 0] > 0).all()
+
+
+def test_of_masks_that_are_all_but_the_same_one_is_offered():
+    same = [(slice(32 - half, 32 + half),) * 2 for half in (16, 8, 4)]  # in windows of which each is twice the last
+    answer = found_by([0.9, 0.8, 0.7, 0.6, 0.2], [*same, DISC, DISC])
+    np.testing.assert_allclose(answer.scores, [0.8, 0.6, 0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize(
     "items",
     [
         (Box((20, 20, 0), (110, 110, 1)),),
@@ -72,6 +142,10 @@ def disc(side, centre, radius):
 
 def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
 
 
 @pytest.mark.parametrize(

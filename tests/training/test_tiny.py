@@ -28,6 +28,7 @@ from training.tiny.compare import TRIALS, window_ms  # noqa: E402
 from training.tiny.depthwise import freeze_depthwise  # noqa: E402
 from training.tiny.export import export  # noqa: E402
 from training.tiny.imagenet import load_imagenet  # noqa: E402
+from training.tiny.limits import LOOKS, OneMask, by_other_families, line, macro, markdown, stability, tables  # noqa: E402
 from training.tiny.losses import loss_terms  # noqa: E402
 from training.tiny.pieces import pieces_of  # noqa: E402
 from training.tiny.quick_check import check, dice, letterbox, some_of_each  # noqa: E402
@@ -369,6 +370,53 @@ def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):
     after = np.array(list(judged(network, views[:1])))
     np.testing.assert_allclose(after[:, 0], calibrated(before[:, 0], slope=0.7, shift=-0.5), atol=1e-5)
     np.testing.assert_array_equal(after[:, 1], before[:, 1])
+
+
+def test_the_tables_of_what_limits_it_are_made_of_held_out_and_training_families(views):
+    pytest.importorskip("sklearn", reason="the forest needs scikit-learn, which comes with nilearn")
+    torch.manual_seed(0)
+    asked = [
+        replace(view, family=family, objects=tuple(members for members in view.objects if len(members) == 1)[-1:])
+        for family, view in zip(("carotid", "a", "b"), views, strict=True)
+    ]
+    held, trained = (sum(len(letterbox(view)[1]) for view in part) for part in (asked[:1], asked[1:]))
+    head, ranked, foreseen, looked = tables(TinyNetwork().eval(), asked)
+    assert head.startswith(f"{held} objects of held-out families, {trained} of training families")
+    shown = [float(row.split("|")[2]) for row in ranked.splitlines()[2:]]
+    assert len(shown) == 6
+    assert shown[0] <= shown[4] <= shown[5]  # what is taken, the best of three, the best of all
+    assert all(0 <= value <= shown[5] for value in shown)
+    assert foreseen.splitlines()[0].endswith("| held-out families | training families |")
+    assert [row.split(" | ")[0] for row in looked.splitlines()[2:]] == [
+        "| held-out families: box", "| held-out families: click", "| training families: box",
+        "| training families: click",
+    ]  # fmt: skip
+    assert all(look in looked.splitlines()[0] for look in LOOKS)
+
+
+def test_what_is_expected_of_a_family_is_fitted_on_others():
+    features = np.array([[0.0], [1.0], [2.0], [0.0], [1.0], [2.0]])
+    truth = np.array([0.0, 1.0, 2.0, 5.0, 4.0, 3.0])  # a rising line in one family, a falling one in the other
+    expected = by_other_families(line, features, truth, ["up"] * 3 + ["down"] * 3)
+    np.testing.assert_allclose(expected, [5.0, 4.0, 3.0, 0.0, 1.0, 2.0], atol=1e-9)
+
+
+def test_one_mask_stands_for_all_of_a_window():
+    class Numbers:
+        def run(self, _inputs):
+            return {"logits": np.arange(6.0).reshape(2, 3, 1, 1), "iou": np.arange(6.0).reshape(2, 3)}
+
+    answer = OneMask(Numbers(), 1).run({})
+    assert answer["iou"].tolist() == [[1, 1, 1], [4, 4, 4]]
+    assert answer["logits"].shape == (2, 3, 1, 1)
+    assert answer["logits"][1].ravel().tolist() == [4, 4, 4]
+
+
+def test_means_go_over_families_and_stability_is_an_overlap():
+    assert macro([1.0, 0.0, 0.25], ["a", "a", "b"]) == 0.375
+    assert stability(np.array([3.0, 1.0, -1.0, -3.0])) == pytest.approx(1 / 3)
+    assert stability(np.full(4, -9.0)) == 0.0
+    assert markdown("x", {"row": {"a": 0.5, "b": 1.0}}).splitlines()[2] == "| row | 0.500 | 1.000 |"
 
 
 @pytest.mark.parametrize(

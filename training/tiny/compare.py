@@ -55,8 +55,11 @@ TRIALS = {
     "without likeness": Trial(Design(likeness=False)),
     "without attention": Trial(Design(attention=0)),
     "deeper": Trial(Design(attention=4, blocks8=4)),
+    "twice as wide": Trial(Design(width=2)),
+    "twice as wide, another seed": Trial(Design(width=2), seed=1),
     "crops of 96 px": Trial(side=96),
     "crops of 192 px": Trial(side=192),
+    "crops of 192 px, another seed": Trial(side=192, seed=1),
 }
 HELD_OUT = VALIDATION_FAMILIES | {
     "busi", "edd2020", "fetal_head", "glomeruli", "hvsmr", "lungseg2d_demo", "mbh", "oct_biomarker", "spider",
@@ -105,7 +108,7 @@ def main() -> None:
     for name in options.trial or TRIALS:
         trial = TRIALS[name]
         network = make_network(None, trial.design, seed=trial.seed)
-        folder = options.out / name.replace(" ", "_")
+        folder = options.out / name.replace(",", "").replace(" ", "_")
         left_out = HELD_OUT | (set(families) - set(families[trial.first :: trial.families]))
         plan = Plan(steps=options.steps, seed=trial.seed, sides=(trial.side,))
         task = TinyTask(plan, options.data, cache, held_out=left_out)

@@ -23,24 +23,11 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return 1.0 - (2.0 * overlap + _SMOOTH) / (size + _SMOOTH)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross entropy, mean over valid pixels."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-    return (entropy * valid).sum(dim=(2, 3)) / _area(valid)
-
-
 def object_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Binary cross entropy summed, over the geometric mean of object and image area: small objects count too."""
     entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
     scale = torch.sqrt((target * valid).sum(dim=(2, 3)).clamp(min=1.0) * _area(valid)).clamp(min=_SMALLEST**0.5)
     return (entropy * valid).sum(dim=(2, 3)) / scale
-
-
-def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 2.0) -> Tensor:
-    """Cross entropy weighted by how wrong a pixel is (Lin et al. 2017, without the class weight), mean over pixels."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-    wrong = (torch.sigmoid(logits) - target).abs()
-    return (wrong**gamma * entropy * valid).sum(dim=(2, 3)) / _area(valid)
 
 
 def iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The default model: a SAM-shaped network that ships in the package and runs on ONNX Runtime."""
+"""The default model: a network that sees windows and prompts together, ships in the package, runs on ONNX Runtime."""
 
 from __future__ import annotations
 

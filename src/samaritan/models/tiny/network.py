@@ -58,6 +58,7 @@ _KINDS, _MARKED = 6, 4  # kinds of places that prompts cover; the first of them 
 _DROPPED = 0.2  # of the channels of an embedding, while training: no answer may hang on a few learnt features
 
 _WIDTHS = {16: 128, 8: 64, 4: 48}  # channels of the embedding by stride
+_HINT_WIDTHS = {16: 128, 8: 64, 4: 32}  # channels of encoded prompts by stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Design:
         Whether the decoder is shown where the image looks like what is under the prompts, in learnt features.
     appearance
         Whether the network is shown how likely the greys are under the prompts.
+    width
+        Times the usual channels of everything but the backbone.
     """
 
     attention: int = 2
@@ -87,11 +90,17 @@ class Design:
     early: bool = True
     likeness: bool = True
     appearance: bool = True
+    width: int = 1
 
     @property
     def widths(self) -> dict[int, int]:
         """Channels of the embedding by stride."""
-        return {**_WIDTHS, 2: self.detail}
+        return {stride: self.width * channels for stride, channels in {**_WIDTHS, 2: self.detail}.items()}
+
+    @property
+    def hint_widths(self) -> dict[int, int]:
+        """Channels of encoded prompts by stride."""
+        return {stride: self.width * channels for stride, channels in _HINT_WIDTHS.items()}
 
 
 DESIGN = Design()
@@ -232,8 +241,7 @@ class Decoder(nn.Module):
 
     def __init__(self, design: Design = DESIGN) -> None:
         super().__init__()
-        wide = design.widths
-        hint = {16: 128, 8: 64, 4: 32}
+        wide, hint = design.widths, design.hint_widths
         self.prompt4 = nn.Conv2d(PROMPT_CHANNELS, hint[4], 3, padding=1)
         self.prompt8 = ConvNorm(hint[4], hint[8], 3, 2)
         self.prompt16 = ConvNorm(hint[8], hint[16], 3, 2)

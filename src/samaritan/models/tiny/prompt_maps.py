@@ -1,4 +1,4 @@
-"""Prompts as dense maps: what the decoder of the `tiny` model sees besides the image embedding.
+"""Prompts as dense maps: what the network of the `tiny` model sees besides the picture.
 
 Training and inference call the same `render`, so a prompt means the same in both. It needs numpy only.
 
