@@ -22,7 +22,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/samaritan demo --output $(OUTPUT)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -n auto --maxprocesses 4
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -1,3 +1,4 @@
+import pytest
 from tests.cli.helpers import left_behind
 
 
@@ -21,6 +22,15 @@ def test_a_checkpoint_that_is_not_here_says_how_to_get_it(run, tmp_path, monkeyp
     done = run("export", "mobile-sam", "-o", "out")
     assert done.code == 1
     assert "samaritan models pull mobile-sam" in done.err
+
+
+@pytest.mark.parametrize("output", ["mine", "mine/out", "."])
+def test_a_place_that_is_taken_is_refused_before_anything_is_read(run, tmp_path, output):
+    (tmp_path / "mine").touch()
+    done = run("export", "nothing.pth", "-o", output)
+    assert done.code == 1
+    assert "Wanted a new or an empty folder" in done.err
+    assert left_behind(tmp_path) == ["mine"]
 
 
 def test_an_unknown_runtime_is_refused_before_anything_is_read(run):

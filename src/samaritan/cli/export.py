@@ -10,10 +10,11 @@ import typer
 from samaritan.cli._errors import Debug
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Device, Json
+from samaritan.cli._progress import progress_bar
 
 if TYPE_CHECKING:
     from samaritan.core.image import Image
-    from samaritan.core.model import ModelCard
+    from samaritan.core.model import Model, ModelCard
     from samaritan.models.certificate import Certificate, Cost
 
 
@@ -41,8 +42,10 @@ def export(
     original, and what each takes.
     """
     from samaritan.cli._errors import UsageError
-    from samaritan.models import load_model
+    from samaritan.models.export import export as write
+    from samaritan.models.export import require_place
     from samaritan.models.runtimes import choose
+    from samaritan.models.trial import Source
 
     choose(runtime, device, heavy=True)
     if int8 and not image:
@@ -51,17 +54,29 @@ def export(
             wanted="some of your own images, of the kind that the model is to segment",
             fix="Add --image FILE, several times: ten are better than one",
         )
-    loaded = load_model(model, weights=weights, device=device)
+    require_place(output)
+    loaded = _loaded(model, weights, device)
     images = [_plane(path, loaded.card) for path in image or ()] or [_phantom()]
-    from samaritan.models.export import export as write
-    from samaritan.models.trial import Source
-
     source = Source(model, weights=weights, device=device)
-    certificate = write(loaded, output, images=images, source=source, runtime=runtime, int8=int8)
+    with progress_bar(quiet=as_json_) as progress:
+        certificate = write(loaded, output, images=images, source=source, runtime=runtime, int8=int8, progress=progress)
     if as_json_:
         typer.echo(as_json({"output": str(output), **certificate.to_dict()}))
     else:
         typer.echo(_told(certificate, output))
+
+
+def _loaded(model: str, weights: Path | None, device: str) -> Model:
+    """Load the model; where PyTorch is missing for it, say at once all that an export needs."""
+    from samaritan.core.errors import MissingExtraError
+    from samaritan.models import load_model
+    from samaritan.models.export import require_packages
+
+    try:
+        return load_model(model, weights=weights, device=device)
+    except MissingExtraError:
+        require_packages()
+        raise
 
 
 def _plane(path: Path, card: ModelCard) -> Image:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from samaritan.core.errors import MissingExtraError
 from samaritan.models.planar.network import Floats
 
 # What is quantised: the products that nearly all of the time goes into. Norms and attention weights keep their floats.
@@ -23,22 +23,19 @@ _OPERATIONS = ["MatMul", "Gemm", "Conv"]
 def quantise(encoder: Path, pictures: Sequence[Floats]) -> None:
     """Replace the encoder's graph in a file by one in eight bits, calibrated on ``pictures`` (1, 3, side, side) each.
 
-    Raises
-    ------
-    MissingExtraError
-        If onnx is not installed.
+    Where its weights lie in a file beside it, as those of graphs above 2 GiB must, they do so afterwards too.
+    It needs the package onnx.
     """
-    try:
-        import onnx  # noqa: PLC0415 - an optional dependency
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - slow
-    except ImportError as error:
-        raise MissingExtraError.of(what="int8", extra="train") from error
+    import onnx  # noqa: PLC0415 - an optional dependency
+    from onnx.external_data_helper import uses_external_data  # noqa: PLC0415 - as above
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - slow
+
     graph = onnx.load(encoder, load_external_data=False).graph
-    first = [
-        node.name for node in graph.node if "picture" in node.input
-    ]  # little work, and most of the error if rounded
-    staged = encoder.with_name("staged.onnx")
-    with _quiet():
+    # Little work, and most of the error if rounded.
+    first = [node.name for node in graph.node if "picture" in node.input]
+    beside = any(uses_external_data(tensor) for tensor in graph.initializer)
+    with tempfile.TemporaryDirectory(dir=encoder.parent) as place, _quiet():
+        staged = Path(place) / encoder.name  # of the same name: a graph names the file that its weights lie in
         quantize_static(
             encoder,
             staged,
@@ -49,9 +46,10 @@ def quantise(encoder: Path, pictures: Sequence[Floats]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            use_external_data_format=beside,
         )
-    encoder.with_name(f"{encoder.name}.data").unlink(missing_ok=True)
-    staged.replace(encoder)
+        for path in staged.parent.iterdir():
+            path.replace(encoder.with_name(path.name))
 
 
 class _Pictures:

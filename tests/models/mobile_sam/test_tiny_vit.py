@@ -185,7 +185,7 @@ def test_sides_and_strides_that_cannot_be(side, stride):
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
     """The fused encoder in ONNX, for any number of pictures."""
-    pytest.importorskip("onnxscript", reason="exporting needs the extra 'train'")
+    pytest.importorskip("onnxscript", reason="exporting needs the extra 'export'")
     path = tmp_path_factory.mktemp("tiny_vit") / "encoder.onnx"
     torch.onnx.export(
         fused(small()[1]), (pictures(SMALL, n=2),), str(path), dynamo=True, external_data=False, opset_version=20,
