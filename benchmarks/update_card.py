@@ -57,10 +57,14 @@ def main() -> None:
     scores = tomllib.loads(card)["scores"]
     if options.scores:
         scores = json.loads(options.scores.read_text(encoding="utf-8"))["summary"]
+    try:
+        speed = speed_table(BENCHMARKS.read_text(encoding="utf-8"))
+    except ValueError as error:
+        parser.error(str(error))
     weights = sorted(p for p in (FOLDER / "weights").iterdir() if p.suffix in {".onnx", ".safetensors"})
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights}
     path.write_text(updated(card, files=files, scores=scores), encoding="utf-8")
-    replace_part(PAGE, "speed", speed_table(BENCHMARKS.read_text(encoding="utf-8")))
+    replace_part(PAGE, "speed", speed)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from samaritan.infer import segment
 from samaritan.infer.memory import DEFAULT_EMBEDDINGS, MIB, SLACK
 from samaritan.infer.plan import plan
 from samaritan.testing import FakeModel, fake_model
-from samaritan.testing.phantoms import ct_volume, picture
+from samaritan.testing.phantoms import ct_volume, many_objects, picture
 
 VOLUME = ct_volume((48, 40, 24))
 VOXELS = 48 * 40 * 24
@@ -167,6 +167,30 @@ def test_another_object_takes_its_decoding_and_what_it_does_not_share(clock):
     planned = plan(Slow(clock), phantom.image, both)
     assert (planned.planes, planned.decodes) == (44, 54)
     assert planned.seconds == pytest.approx(100 + 10 * 44 + 54)
+
+
+class SlowTogether(Slow):
+    """Decodes any number of objects at once in half a second."""
+
+    def embed_batch(self, images):
+        return [self.embed(image) for image in images]
+
+    def decode_batch(self, embedding, prompts, previous=None):
+        now = self.clock.now
+        found = [self.decode(embedding, one) for one in prompts]
+        self.clock.now = now + 0.5
+        return found
+
+
+def test_objects_of_a_plane_take_what_they_take_together_unless_memory_is_limited(clock):
+    phantom = many_objects(3, 4, cell=20)
+    asked = {str(n): Prompts(phantom.image.geometry, (phantom.box(n, margin=2),)) for n in range(1, 13)}
+    planned = plan(SlowTogether(clock), phantom.image, asked)
+    assert (planned.planes, planned.decodes) == (1, 12)
+    assert planned.seconds == pytest.approx(110 + 12 * 0.5 / 8)
+    clock.now = 5.0
+    limited = plan(SlowTogether(clock), phantom.image, asked, max_memory=2 * PEAK)
+    assert limited.seconds == pytest.approx(110 + 12)
 
 
 def test_memory_is_the_peak_so_far_and_what_is_still_to_be_held(clock):

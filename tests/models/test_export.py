@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import sys
+import tempfile
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +214,7 @@ def test_eight_bits_that_change_masks_are_refused(in_one_file, tmp_path, monkeyp
     monkeypatch.setattr(graphs, "write_graphs", write_from(in_one_file))
     monkeypatch.setattr(exporting, "quantise", on_black)
     monkeypatch.setattr(certificates, "peak_memory", lambda *_: 0)
-    with pytest.raises(WeightsError, match=r"Dice 0\.9.*at least 0\.98 .*more of your own images"):
+    with pytest.raises(WeightsError, match=r"Dice .*at least 0\.98 .*more of your own images"):
         exporting.export(model(), tmp_path / "b", images=[picture()], int8=True)
     assert not list(tmp_path.iterdir())
 
@@ -245,7 +246,7 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch, error, t
     if there:
         (tmp_path / "bundle").mkdir()
     with pytest.raises(WriteError if isinstance(error, OSError) else type(error)):
-        exporting.export(model(), tmp_path / "bundle", images=[picture()])
+        exporting.export(model(), tmp_path / ("bundle" if there else "a/b/bundle"), images=[picture()])
     assert [path.name for path in tmp_path.rglob("*")] == ["bundle"] * there
 
 
@@ -263,6 +264,8 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
 @pytest.mark.usefixtures("ready")
 def test_the_empty_folder_that_one_stands_in_is_filled_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    made = tempfile.mkdtemp  # from Python 3.12 on, an absolute path
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *args, **kwargs: str(Path(made(*args, **kwargs)).absolute()))
     before = tmp_path.stat().st_ino
     exporting.export(model(), Path(), images=[picture()])
     assert Path().stat().st_ino == before == tmp_path.stat().st_ino

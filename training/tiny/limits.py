@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
 
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.geometry import Geometry
@@ -100,8 +101,6 @@ def line(known: Array, truth: Array, asked: Array) -> Array:
 
 def forest(known: Array, truth: Array, asked: Array) -> Array:
     """Be the ``Fit`` of a random forest (Breiman 2001)."""
-    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 - slow to import; comes with nilearn
-
     trees = RandomForestRegressor(TREES, min_samples_leaf=LEAF, random_state=0)
     return np.asarray(trees.fit(known, truth).predict(asked))
 

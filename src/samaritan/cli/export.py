@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a checkpoint file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The new folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder, or an empty one.")],
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A checkpoint to take in place of the model's own.")
     ] = None,

@@ -27,7 +27,7 @@ from samaritan.infer.planes import choose_axis
 from samaritan.infer.propagation import DEFAULT_PROPAGATION
 from samaritan.infer.segment import decode_whole, require_objects
 from samaritan.infer.turn import Turn
-from samaritan.infer.volume import ObjectSegmenter, Route, plan_route
+from samaritan.infer.volume import ObjectSegmenter, Route, at_once, plan_route, shared_planes, start
 
 _ACROSS = 2  # planes across the slices that a box over several of them has looked at
 # A trial lasts for so many seconds after its first step, which makes the model ready, and for so many steps at least:
@@ -114,17 +114,35 @@ def _of_planes(
     else:
         embed_s = (trial.seconds[-1] - (done + across) * decode_s) / len(held)
         size = held.nbytes // len(held)
+    # Under a limit each is decoded alone; see ``segment``.
+    saved = _saved(embedder, objects, axes, decode_s) if max_memory is None else 0.0
     planes, decodes = _count(objects, axes, routes)
     to_encode, to_decode = max(0, planes - len(held)), max(0, decodes - done - across)
     growth = to_encode * size
     return Plan(
         planes,
         decodes,
-        trial.seconds[-1] + to_encode * max(0.0, embed_s) + to_decode * decode_s,
+        trial.seconds[-1] + to_encode * max(0.0, embed_s) + to_decode * decode_s - saved,
         _memory(embedder, len(objects), growth, max_memory),
         held.nbytes + growth,
         any(_is_open(objects[name], axes[name], route) for name, route in routes.items()),
     )
+
+
+def _saved(embedder: Embedder, objects: Mapping[str, Prompts], axes: Mapping[str, Axis], decode_s: float) -> float:
+    """Return the seconds that are saved because some objects are decoded together, as tried on a plane that is held."""
+    shared = shared_planes(
+        ObjectSegmenter(embedder, prompts, axes[name], DEFAULT_PROPAGATION, lambda: None)
+        for name, prompts in objects.items()
+    )
+    where = next((where for where in shared if embedder.held.get((where, False)) is not None), None)
+    if where is None:
+        return 0.0
+    some = shared[where][: at_once(embedder, where)]
+    started = perf_counter()
+    start(embedder, where, some)
+    together_s = (perf_counter() - started) / len(some)
+    return sum(map(len, shared.values())) * (decode_s - together_s)
 
 
 def _of_volume(

@@ -23,7 +23,7 @@ from samaritan.infer.propagation import DEFAULT_PROPAGATION, Propagation
 from samaritan.infer.shapes import Bools
 from samaritan.infer.timing import Progress
 from samaritan.infer.turn import Turn
-from samaritan.infer.volume import ObjectSegmenter, plan_route, start_together
+from samaritan.infer.volume import ObjectSegmenter, plan_route, shared_planes, start_together
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,7 +113,10 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
         if not _fit_memory(embedder, objects, axes, max_memory) and cache is None:
             # What does not fit in memory is kept on disk rather than encoded again for every object.
             embedder.cache = EmbeddingCache(stack.enter_context(TemporaryDirectory(prefix="samaritan-")))
-        results = segment_objects(embedder, objects, axes, propagation=propagation, progress=progress)
+        # A limit is for those who have little memory: what several objects take at once is not foreseen.
+        results = segment_objects(
+            embedder, objects, axes, propagation=propagation, progress=progress, together=max_memory is None
+        )
     return Segmentation(results, image.geometry, embedder.stopwatch.seconds)
 
 
@@ -146,8 +149,12 @@ def segment_objects(
     *,
     propagation: Propagation = DEFAULT_PROPAGATION,
     progress: Progress | None = None,
+    together: bool = True,
 ) -> tuple[SegmentedObject, ...]:
-    """Segment objects of the embedder's image, each along its axis; see ``segment``."""
+    """Segment objects of the embedder's image, each along its axis; see ``segment``.
+
+    With ``together``, planes that several of them are prompted in are decoded for several at once.
+    """
     told = {name: _Told(name, progress) for name in objects}
     if embedder.model.card.dims == 3:
         return tuple(_whole(embedder, prompts, axes[name], told[name]) for name, prompts in objects.items())
@@ -157,7 +164,8 @@ def segment_objects(
     }
     for name, segmenter in begun.items():
         told[name].total = segmenter.route.stop - segmenter.route.start
-    start_together(embedder, begun.values())
+    if together:
+        start_together(embedder, shared_planes(begun.values()))
     return tuple(_followed(segmenter, told[name]) for name, segmenter in begun.items())
 
 

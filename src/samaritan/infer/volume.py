@@ -100,7 +100,7 @@ def plan_route(prompts: Prompts, axis: Axis) -> Route:
         )
     bounds = blocks or (masks if prompted <= {n for first, last in masks for n in range(first, last)} else [])
     ends = [(0, slices)] if not bounds else [*bounds, *((n, n + 1) for n in prompted)]
-    unstarted = [block for block in blocks if not prompted.intersection(range(*block))]
+    unstarted = dict.fromkeys(block for block in blocks if not prompted.intersection(range(*block)))
     return Route(
         tuple(sorted(prompted)), tuple(unstarted), min(first for first, _ in ends), max(last for _, last in ends)
     )
@@ -165,8 +165,10 @@ class ObjectSegmenter:
         for index in self.route.prompted:
             if index not in self._starts:
                 self.start(index, self._predict((self._axis, index), self._here(index)))
+        found: dict[int, Slice] = {}
         for block in self.route.unstarted:
-            self._starts |= {index: self._keep(index, found) for index, found in self._start_in(block).items()}
+            found |= self._start_in(block)
+        self._starts |= {index: self._keep(index, now) for index, now in found.items()}
         starts = self._starts
         if not starts:
             return
@@ -354,29 +356,38 @@ class ObjectSegmenter:
         return replace(found, mask=take_plane(self.mask, self._axis, index)[..., 0])
 
 
-def start_together(embedder: Embedder, segmenters: Iterable[ObjectSegmenter]) -> None:
-    """Decode the planes that several objects are prompted in, for several at once where the model can.
+Shared = dict[tuple[Axis, int], list[ObjectSegmenter]]
 
-    Each ``run`` goes on from there. What only one is prompted in is left to it: nothing is gained, and its slices are
-    then encoded in the order in which it needs them.
+
+def shared_planes(segmenters: Iterable[ObjectSegmenter]) -> Shared:
+    """Return the planes that several objects are prompted in, with those objects.
+
+    What only one is prompted in is left to it: nothing is gained, and its slices are then encoded in the order in which
+    it needs them.
     """
     by_plane: defaultdict[tuple[Axis, int], list[ObjectSegmenter]] = defaultdict(list)
     for segmenter in segmenters:
         for where in segmenter.prompted:
             by_plane[where].append(segmenter)
-    for where, here in by_plane.items():
-        if len(here) > 1:
-            for some in _few(here, math.prod(embedder.image.geometry.plane(*where).shape)):
-                _start(embedder, where, some)
+    return {where: here for where, here in by_plane.items() if len(here) > 1}
 
 
-def _few(here: list[ObjectSegmenter], pixels: int) -> Iterator[list[ObjectSegmenter]]:
-    """Yield as many at a time as are asked about at once in a plane of so many pixels."""
-    most = max(1, min(_AT_ONCE, _LOGITS_BYTES // (pixels * _BYTES_A_PIXEL)))
-    return (here[first : first + most] for first in range(0, len(here), most))
+def start_together(embedder: Embedder, shared: Shared) -> None:
+    """Decode the shared planes, for several objects at once where the model can; each ``run`` goes on from there."""
+    for where, here in shared.items():
+        most = at_once(embedder, where)
+        for first in range(0, len(here), most):
+            start(embedder, where, here[first : first + most])
 
 
-def _start(embedder: Embedder, where: tuple[Axis, int], segmenters: list[ObjectSegmenter]) -> None:
+def at_once(embedder: Embedder, where: tuple[Axis, int]) -> int:
+    """Return how many objects a model is asked about at once in a plane, so that logits stay small and Ctrl-C quick."""
+    pixels = math.prod(embedder.image.geometry.plane(*where).shape)
+    return max(1, min(_AT_ONCE, _LOGITS_BYTES // (pixels * _BYTES_A_PIXEL)))
+
+
+def start(embedder: Embedder, where: tuple[Axis, int], segmenters: list[ObjectSegmenter]) -> None:
+    """Decode a plane for several objects at once."""
     questions = [segmenter.question(where[1]) for segmenter in segmenters]
     embedding = embedder.embedding(where)
     with embedder.stopwatch("decode"):

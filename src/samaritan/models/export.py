@@ -9,7 +9,7 @@ import errno
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,11 +116,11 @@ def exportable(model: Model) -> tuple[PlanarModel, TorchNetwork]:
             "For --int8 or another --runtime, export the checkpoint that it was made from",
         )
     if isinstance(model, PlanarModel):
-        require_packages()
         from samaritan.models.planar.torch_network import TorchNetwork  # noqa: PLC0415 - it imports PyTorch
 
         # Exactly: what a family's own network does around its graphs would be missing from the bundle.
         if type(model.network) is TorchNetwork:
+            require_packages()
             return model, model.network
     raise WeightsError(
         got=f"model '{model.card.name}', which cannot be exported",
@@ -188,10 +188,11 @@ def _whole(folder: Path) -> Iterator[Path]:
     require_place(folder)
     there = folder.is_dir()
     try:
-        if not there:
-            folder.parent.mkdir(parents=True, exist_ok=True)
         # On the file system of ``folder``, so that files are moved without being copied.
-        with tempfile.TemporaryDirectory(prefix=".samaritan-", dir=folder if there else folder.parent) as place:
+        with (
+            _above(folder),
+            tempfile.TemporaryDirectory(prefix=".samaritan-", dir=folder if there else folder.parent) as place,
+        ):
             staged = Path(place) / "bundle"
             staged.mkdir()
             yield staged
@@ -205,9 +206,23 @@ def _whole(folder: Path) -> Iterator[Path]:
         raise _cannot_write(folder, error) from error
 
 
+@contextmanager
+def _above(folder: Path) -> Iterator[None]:
+    """Make the folders that ``folder`` is to lie in; those that were made go again if what follows fails."""
+    made = [path for path in folder.absolute().parents if not path.exists()]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # somebody has put something there
+                path.rmdir()
+        raise
+
+
 def _fill(folder: Path, staged: Path) -> None:
     """Move the files into a folder that was there: a shell may stand in it, so it is not replaced by another one."""
-    others = [path.name for path in folder.iterdir() if path != staged.parent]
+    others = [path.name for path in folder.iterdir() if path.name != staged.parent.name]
     if others:
         raise WriteError(
             got=f"{folder} has got {others[0]} in it meanwhile", wanted="an empty folder", fix="Choose another one"
