@@ -17,6 +17,16 @@ from samaritan.models.planar import FrameSpec, Tokens
 from samaritan.models.published import load_file
 
 CLOSE = 1e-4
+SIZES = [(90, 61), (300, 517), (1400, 900)]
+# Points, their labels, a box, and whether an earlier mask is given as well.
+PROMPTS = {
+    "point": ([(30.0, 40.0)], [1], None, False),
+    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 50.0)], [1, 0, 1], None, False),
+    "box": ([], [], (10.0, 20.0, 50.0, 55.0), False),
+    "box and point": ([(30.0, 40.0)], [1], (10.0, 20.0, 50.0, 55.0), False),
+    "point and mask": ([(30.0, 40.0)], [1], None, True),
+    "box and mask": ([], [], (10.0, 20.0, 50.0, 55.0), True),
+}
 
 
 @functools.cache
@@ -41,29 +51,50 @@ def test_the_official_file_is_recognised_whatever_its_name(file):
     assert (found.family, found.variant, found.difference.none) == ("mobile-sam", "mobile-sam", True)
 
 
-def test_embeddings_and_masks_are_the_same(file):
-    image = picture()
-    theirs = original("mobile_sam").SamPredictor(reference())
-    theirs.set_image(image.array[..., 0].astype(np.uint8).T)
+@pytest.fixture(scope="module")
+def encoded(file):
+    """Return a call that gives the original's predictor for a picture of a size, our network, and its features."""
     ours = mobile_sam.network(load_module(read_checkpoint(file), "mobile-sam", "mobile-sam"), "cpu")
-    features = ours.encode(FrameSpec(1024).picture(image))
+
+    @functools.cache
+    def of(size):
+        image = picture(*size)
+        theirs = original("mobile_sam").SamPredictor(reference())
+        theirs.set_image(image.array[..., 0].astype(np.uint8).T)
+        return theirs, ours, ours.encode(FrameSpec(1024).picture(image))
+
+    return of
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_embeddings_are_the_same(encoded, size):
+    theirs, _, features = encoded(size)
     assert theirs.features.std() > 0.01
     assert (theirs.features - features["embedding"]).abs().max() <= CLOSE
-    for box, several in ((None, True), ((10.0, 20.0, 50.0, 55.0), False)):
-        _, scores, low = theirs.predict(
-            point_coords=np.array([(30.0, 40.0)]),
-            point_labels=np.array([1]),
-            box=None if box is None else np.array(box),
-            multimask_output=several,
-        )
-        placed = np.array([(30.0, 40.0), *((box[:2], box[2:]) if box else ((0.0, 0.0),))])
-        coords = theirs.transform.apply_coords(placed, (61, 90)).astype(np.float32) + np.float32(0.5)
-        labels = np.array([1, -1] if box is None else [1, 2, 3])
-        logits, iou = ours.decode(features, Tokens(coords, labels))
-        kept = slice(1, None) if several else slice(0, 1)
-        assert np.ptp(low) > 0.1
-        np.testing.assert_allclose(logits[kept], low, atol=CLOSE)
-        np.testing.assert_allclose(iou[kept], scores, atol=CLOSE)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", PROMPTS)
+def test_masks_are_the_same(encoded, name, several, size):
+    points, labels, box, with_mask = PROMPTS[name]
+    theirs, ours, features = encoded(size)
+    mask = np.random.default_rng(1).normal(0, 4, (1, 256, 256)).astype(np.float32) if with_mask else None
+    _, scores, low = theirs.predict(
+        point_coords=np.array(points) if points else None,
+        point_labels=np.array(labels) if points else None,
+        box=np.array(box) if box else None,
+        mask_input=mask,
+        multimask_output=several,
+    )
+    placed = np.array([*points, *((box[:2], box[2:]) if box else ((0.0, 0.0),))])
+    coords = theirs.transform.apply_coords(placed, size[::-1]).astype(np.float32) + np.float32(0.5)
+    kinds = np.array([*labels, *((2, 3) if box else (-1,))])
+    logits, iou = ours.decode(features, Tokens(coords, kinds, None if mask is None else mask[0]))
+    kept = slice(1, None) if several else slice(0, 1)
+    assert np.ptp(low) > 0.1
+    np.testing.assert_allclose(logits[kept], low, atol=CLOSE)
+    np.testing.assert_allclose(iou[kept], scores, atol=CLOSE)
 
 
 def test_a_file_is_a_model_with_a_card_and_keeps_what_it_embeds(file):
