@@ -1,20 +1,23 @@
 # Two commands do everything on a fresh machine that has Python >= 3.11, make and git:
 #   make demo   segment real images that installed packages carry, and draw the results
-#   make test   run the tests
+#   make test   run the tests that take no long time; `make check` runs all
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUTPUT ?= demo-output
+# Several processes share the cores: threads of their own would only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check miniature clean
+.PHONY: help demo test test-slow lint check miniature clean
 
 help:
 	@echo "make demo    segment real images and draw the results, in $(OUTPUT)/"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests but the slow ones"
+	@echo "make test-slow   run the slow ones: exports, trainings, originals beside ours"
 	@echo "make lint    ruff, mypy and import-linter"
-	@echo "make check   lint and test: what has to pass before a commit"
+	@echo "make check   lint and all tests: what has to pass before a commit"
 	@echo "make miniature   train the default model's network in miniature, on synthetic pictures, in a few minutes"
 	@echo "make clean   remove $(VENV) and caches"
 
@@ -22,7 +25,10 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/samaritan demo --output $(OUTPUT)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadgroup
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -30,7 +36,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint test test-slow
 
 miniature: $(VENV)/.installed-dev
 	rm -rf runs/miniature

@@ -41,7 +41,7 @@ from samaritan.models.trial import Source, peak_memory
 from samaritan.testing.conformance import UNTRAINED_MODEL_CHECKS
 
 # PyTorch takes a quarter of a minute to make the graphs: one process makes them, once (`pytest --dist loadgroup`).
-pytestmark = pytest.mark.xdist_group("export")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 
 SIDE = 128
 BESIDE = {"encoder.onnx.data", "decoder.onnx.data"}

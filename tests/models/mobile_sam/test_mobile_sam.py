@@ -16,6 +16,8 @@ from samaritan.models.family import load_module, recognise
 from samaritan.models.planar import FrameSpec, Tokens
 from samaritan.models.published import load_file
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mobile-sam")]  # one process encodes each picture
+
 CLOSE = 1e-4
 SIZES = [(90, 61), (300, 517), (1400, 900)]
 # Points, their labels, a box, and whether an earlier mask is given as well.

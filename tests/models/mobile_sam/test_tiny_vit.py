@@ -14,6 +14,8 @@ from torch import nn
 from samaritan.core.errors import ImageError
 from samaritan.models.mobile_sam.tiny_vit import TinyViT, encoder_state, fused
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny-vit")]  # one process makes the graph
+
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}  # of embeddings, whose deviation is about 1
 SMALL = 256  # a side at which a grid of 16 x 16 is left, and every window reaches beyond it
 CLASSIFIER = {"norm_head.weight", "norm_head.bias", "head.weight", "head.bias"}

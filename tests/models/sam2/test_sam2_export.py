@@ -17,7 +17,10 @@ from samaritan.models.export import export
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.published import published
 
-pytestmark = pytest.mark.xdist_group("export-sam2")  # one process makes the graphs: see tests/models/test_export.py
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("export-sam2"),
+]  # one process makes the graphs: see tests/models/test_export.py
 
 SIDE = 64
 

@@ -18,6 +18,8 @@ from samaritan.models.published import published
 from samaritan.models.sam2.memory import Memory
 from samaritan.models.sam2.tracker import Bank, Tracker
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-4
 BY_A_PIXEL = 0.25  # of the memory's cells, 16 x 16 here
 SLICES = 24
