@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 
@@ -107,3 +108,29 @@ def randomise(module: torch.nn.Module) -> torch.nn.Module:
                 fan_in = max(1, tensor[0].numel() if tensor.ndim > 1 else 100)
                 tensor.copy_(noise / fan_in**0.5)
     return module.eval()
+
+
+# What originals and ours are asked: points, their labels, a box, and whether an earlier mask is given as well.
+PROMPTS = {
+    "point": ([(30.0, 40.0)], [1], None, False),
+    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 80.0)], [1, 0, 1], None, False),
+    "box": ([], [], (20.0, 30.0, 80.0, 90.0), False),
+    "box and points": ([(30.0, 40.0), (22.0, 33.0)], [1, 0], (20.0, 30.0, 80.0, 90.0), False),
+    "mask": ([(30.0, 40.0)], [1], None, True),
+    "box and mask": ([], [], (20.0, 30.0, 80.0, 90.0), True),
+}
+
+
+def asked(theirs: Any, name: str, *, mask_side: int, several: bool) -> tuple[Any, Any, Any]:
+    """Ask an original's predictor one of ``PROMPTS``; return its logits and scores, and the earlier mask or None."""
+    points, labels, box, with_mask = PROMPTS[name]
+    shape = (1, mask_side, mask_side)
+    mask = np.random.default_rng(1).normal(0, 4, shape).astype(np.float32) if with_mask else None
+    _, scores, low = theirs.predict(
+        point_coords=np.array(points) if points else None,
+        point_labels=np.array(labels) if points else None,
+        box=np.array(box) if box else None,
+        mask_input=mask,
+        multimask_output=several,
+    )
+    return low, scores, None if mask is None else mask[0]

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from tests.models.references import original, randomise
+from tests.models.references import PROMPTS, asked, original, randomise
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
@@ -20,15 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mobile-sam")]  # one pr
 
 CLOSE = 1e-4
 SIZES = [(90, 61), (300, 517), (1400, 900)]
-# Points, their labels, a box, and whether an earlier mask is given as well.
-PROMPTS = {
-    "point": ([(30.0, 40.0)], [1], None, False),
-    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 50.0)], [1, 0, 1], None, False),
-    "box": ([], [], (10.0, 20.0, 50.0, 55.0), False),
-    "box and point": ([(30.0, 40.0)], [1], (10.0, 20.0, 50.0, 55.0), False),
-    "point and mask": ([(30.0, 40.0)], [1], None, True),
-    "box and mask": ([], [], (10.0, 20.0, 50.0, 55.0), True),
-}
 
 
 @functools.cache
@@ -79,20 +70,13 @@ def test_embeddings_are_the_same(encoded, size):
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", PROMPTS)
 def test_masks_are_the_same(encoded, name, several, size):
-    points, labels, box, with_mask = PROMPTS[name]
+    points, labels, box, _ = PROMPTS[name]
     theirs, ours, features = encoded(size)
-    mask = np.random.default_rng(1).normal(0, 4, (1, 256, 256)).astype(np.float32) if with_mask else None
-    _, scores, low = theirs.predict(
-        point_coords=np.array(points) if points else None,
-        point_labels=np.array(labels) if points else None,
-        box=np.array(box) if box else None,
-        mask_input=mask,
-        multimask_output=several,
-    )
+    low, scores, mask = asked(theirs, name, mask_side=256, several=several)
     placed = np.array([*points, *((box[:2], box[2:]) if box else ((0.0, 0.0),))])
     coords = theirs.transform.apply_coords(placed, size[::-1]).astype(np.float32) + np.float32(0.5)
     kinds = np.array([*labels, *((2, 3) if box else (-1,))])
-    logits, iou = ours.decode(features, Tokens(coords, kinds, None if mask is None else mask[0]))
+    logits, iou = ours.decode(features, Tokens(coords, kinds, mask))
     kept = slice(1, None) if several else slice(0, 1)
     assert np.ptp(low) > 0.1
     np.testing.assert_allclose(logits[kept], low, atol=CLOSE)

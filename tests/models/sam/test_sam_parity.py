@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from tests.models.references import original, randomise
+from tests.models.references import PROMPTS, asked, original, randomise
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
@@ -76,34 +76,17 @@ def test_embeddings_are_the_same(size):
     assert apart <= CLOSE
 
 
-PROMPTS = {
-    "point": ([(30.0, 40.0)], [1], None, False),
-    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 80.0)], [1, 0, 1], None, False),
-    "box": ([], [], (20.0, 30.0, 80.0, 90.0), False),
-    "box and points": ([(30.0, 40.0), (22.0, 33.0)], [1, 0], (20.0, 30.0, 80.0, 90.0), False),
-    "mask": ([(30.0, 40.0)], [1], None, True),
-    "box and mask": ([], [], (20.0, 30.0, 80.0, 90.0), True),
-}
-
-
 @pytest.mark.parametrize("size", [(256, 100), (300, 517), (61, 47)])
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", PROMPTS)
 def test_masks_are_the_same(name, several, size):
-    points, labels, box, with_mask = PROMPTS[name]
+    points, labels, box, _ = PROMPTS[name]
     theirs, features = encoded(size)
-    mask = np.random.default_rng(1).normal(0, 4, (1, 4 * CELLS, 4 * CELLS)).astype(np.float32) if with_mask else None
-    _, scores, low = theirs.predict(
-        point_coords=np.array(points) if points else None,
-        point_labels=np.array(labels) if points else None,
-        box=np.array(box) if box else None,
-        mask_input=mask,
-        multimask_output=several,
-    )
+    low, scores, mask = asked(theirs, name, mask_side=4 * CELLS, several=several)
     coords = np.array([*points, *((box[:2], box[2:]) if box else ((-0.5, -0.5),))])
     kinds = [*labels, *((2, 3) if box else (-1,))]
     placed = (theirs.transform.apply_coords(coords, size[::-1]) + 0.5).astype(np.float32)
-    logits, iou = network().decode(features, Tokens(placed, np.array(kinds), None if mask is None else mask[0]))
+    logits, iou = network().decode(features, Tokens(placed, np.array(kinds), mask))
     kept = slice(1, None) if several else slice(0, 1)
     assert np.ptp(low) > 0.1
     np.testing.assert_allclose(logits[kept], low, atol=CLOSE)
