@@ -115,6 +115,15 @@ def in_eight_bits(request, folder, in_one_file, tmp_path_factory):
     return path, certificate, beside
 
 
+def test_a_model_that_takes_only_boxes_is_asked_about_a_box(folder, tmp_path, monkeypatch):
+    whole = model()
+    boxed = PlanarModel(replace(whole.card, prompts=frozenset({"box"})), whole.network, whole.frame)
+    monkeypatch.setattr(graphs, "write_graphs", write_from(folder))
+    certificate = exporting.export(boxed, tmp_path / "bundle", images=[picture()])
+    assert certificate.dice >= exporting.LEAST_DICE
+    assert certificate.after.memory_mib  # the process of its own asked about a box, too
+
+
 def told(folder):
     return json.loads((folder / "parity.json").read_text())
 

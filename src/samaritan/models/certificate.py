@@ -28,7 +28,7 @@ class Cost:
     """What a model takes: medians of the seconds for one image and for one prompt, and memory.
 
     ``memory_mib`` is the peak of a process of its own, Python and the runtime included, that loads the model, embeds an
-    image and answers two prompts. None where it was not measured.
+    image and answers the prompts. None where it was not measured.
     """
 
     embed_s: float
@@ -45,7 +45,7 @@ class Certificate:
     model, sha256
         Name and weights of the model.
     images
-        How many were compared, each with a click and a box.
+        How many were compared, each with a click and a box, or what of them the model takes.
     logits_apart
         Largest difference of logits.
     logits_spread
@@ -90,7 +90,7 @@ def certify(
     decode: tuple[list[float], list[float]] = ([], [])
     for image in images:
         embedded = [_timed(model, image, spent) for model, spent in zip((before, after), embed, strict=True)]
-        for prompts in questions(image.geometry):
+        for prompts in questions(image.geometry, before.card):
             first, second = (
                 _decoded(model, embedding, prompts, spent)
                 for model, embedding, spent in zip((before, after), embedded, decode, strict=True)

@@ -1,4 +1,4 @@
-"""A trial of a model: an image, a click and a box, and the memory that they take in a process of their own.
+"""A trial of a model: an image, a click, a box, and the memory that they take in a process of their own.
 
 What else this process holds, or has held, would count otherwise.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from samaritan.core.errors import ResourceError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
+from samaritan.core.model import ModelCard
 from samaritan.core.process import peak_rss
 from samaritan.core.prompts import Box, Point, Prompts
 
@@ -31,17 +32,17 @@ class Source:
     device: str = "auto"
 
 
-def questions(geometry: Geometry) -> tuple[Prompts, Prompts]:
-    """Return a click and a box in the middle of a plane."""
+def questions(geometry: Geometry, card: ModelCard) -> list[Prompts]:
+    """Return a click and a box in the middle of a plane, or the one of them that the model takes."""
     width, height, _ = geometry.shape
     start = (int(_LOW * width), int(_LOW * height), 0)
     stop = (max(start[0] + 1, int(_HIGH * width)), max(start[1] + 1, int(_HIGH * height)), 1)
-    click = Point((width // 2, height // 2, 0))
-    return Prompts(geometry, (click,)), Prompts(geometry, (Box(start, stop),))
+    click, box = Point((width // 2, height // 2, 0)), Box(start, stop)
+    return [Prompts(geometry, (item,)) for item in (click, box) if item.kind in card.prompts]
 
 
 def peak_memory(source: Source, image: Image) -> int:
-    """Return the most bytes that a new process held while it loaded a model, embedded ``image`` and answered both.
+    """Return the most bytes that a process held that loaded a model, embedded ``image`` and answered the ``questions``.
 
     0 where the system does not say. ``image`` is a plane as ``Model.embed`` wants it.
 
@@ -72,7 +73,7 @@ def _main(name: str, weights: str, device: str, plane: str) -> None:
     image = Image(array, Geometry.picture(*array.shape[1:3]), channels=channels)
     model = load_model(name, weights=Path(weights) if weights else None, device=device)
     embedding = model.embed(image)
-    for prompts in questions(image.geometry):
+    for prompts in questions(image.geometry, model.card):
         model.decode(embedding, prompts)
     print(peak_rss())  # noqa: T201 - what the process that started this one reads
 
