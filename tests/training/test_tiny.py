@@ -380,7 +380,7 @@ def test_the_tables_of_what_limits_it_are_made_of_held_out_and_training_families
         for family, view in zip(("carotid", "a", "b"), views, strict=True)
     ]
     held, trained = (sum(len(letterbox(view)[1]) for view in part) for part in (asked[:1], asked[1:]))
-    head, ranked, foreseen, looked = tables(TinyNetwork().eval(), asked)
+    head, ranked, foreseen, looked, placed = tables(TinyNetwork().eval(), asked)
     assert head.startswith(f"{held} objects of held-out families, {trained} of training families")
     shown = [float(row.split("|")[2]) for row in ranked.splitlines()[2:]]
     assert len(shown) == 6
@@ -392,6 +392,12 @@ def test_the_tables_of_what_limits_it_are_made_of_held_out_and_training_families
         "| training families: click",
     ]  # fmt: skip
     assert all(look in looked.splitlines()[0] for look in LOOKS)
+    assert placed.splitlines()[0] == "| Dice after clicks, by the window | 1 | 2 | 3 | 4 | 5 |"
+    by_window = {row.split(" | ")[0]: row for row in placed.splitlines()[2:]}
+    assert len(by_window) == 4
+    for group in ("held-out", "training"):  # an untrained network draws other masks where it looks elsewhere
+        guessed, around = (by_window[f"| {group} families: {name}"] for name in ("guessed", "around the reference"))
+        assert guessed.split(" | ")[1:] != around.split(" | ")[1:]
 
 
 def test_what_is_expected_of_a_family_is_fitted_on_others():

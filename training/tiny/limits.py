@@ -1,8 +1,8 @@
-"""What limits the default model, three tables of decision 0011: `python -m training.tiny.limits --data DATA ...`.
+"""What limits the default model, four tables of decision 0011: `python -m training.tiny.limits --data DATA ...`.
 
-Which of a lone click's masks is meant, how well the IoU of an answer can be foreseen, and what a second look at an
-answer gives; on the held-out families, and on some pictures of each training family. It opens no case that is meant for
-evaluation.
+Which of a lone click's masks is meant, how well the IoU of an answer can be foreseen, what a second look at an answer
+gives, and what clicks would give if the object's place were known; on the held-out families, and on some pictures of
+each training family. It opens no case that is meant for evaluation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.geometry import Geometry
+from samaritan.core.model import Embedding, Prediction
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import Found, Network, TinyEmbedding, TinyModel
@@ -237,6 +238,37 @@ def looks(model: TinyModel, asked: Sequence[Asked]) -> dict[str, dict[str, float
     return dict(table)
 
 
+# -- the window of clicks -------------------------------------------------------------------------------------------
+
+
+class Placed(TinyModel):
+    """The model, looking where it is told that the object lies, whatever it is asked."""
+
+    place: Array  # ((i0, j0), (i1, j1)), half-open
+
+    def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
+        """Return one mask for the prompts."""
+        return self._look_again(cast("TinyEmbedding", embedding), prompts, previous, self.place)
+
+
+def windows(network: Network, asked: Sequence[Asked]) -> dict[str, dict[str, float]]:
+    """Return the Dice of clicks in the window that is guessed and in the one around the reference."""
+    guessing, placed = TinyModel(FOLDER, network=network), Placed(FOLDER, network=network)
+    table: dict[str, dict[str, float]] = defaultdict(dict)
+    for group in (HELD_OUT, TRAINED):
+        part = [item for item in asked if (item.family in VALIDATION_FAMILIES) == (group == HELD_OUT)]
+        for name, model in {"guessed": guessing, "around the reference": placed}.items() if part else ():
+            scores = []
+            for item in part:
+                box, nothing = tight_box(item.target), Prompts(item.target.geometry)
+                placed.place = np.array([box.start[:2], box.stop[:2]], np.float64)
+                answered = corrected(model, item.embedding, item.target.mask, nothing, clicks=CLICKS)
+                scores.append([dice(item.target.mask, answer.mask) for answer in answered])
+            for clicks, values in enumerate(zip(*scores, strict=True), 1):
+                table[f"{group}: {name}"][str(clicks)] = macro(values, [item.family for item in part])
+    return dict(table)
+
+
 def markdown(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table of rows by name, whose columns are those of the first."""
     columns = list(next(iter(rows.values())))
@@ -246,7 +278,7 @@ def markdown(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def tables(network: TinyNetwork, views: Sequence[View]) -> Iterator[str]:
-    """Yield the three tables, as each is done."""
+    """Yield the tables, as each is done."""
     model = model_of(network)
     asked = objects(model, views)
     held = sum(item.family in VALIDATION_FAMILIES for item in asked)
@@ -255,6 +287,7 @@ def tables(network: TinyNetwork, views: Sequence[View]) -> Iterator[str]:
     yield markdown("the mask of a lone click that is taken", {name: {"Dice": value} for name, value in ranked.items()})
     yield markdown("error of the IoU that is foreseen", estimates(model, asked))
     yield markdown("Dice, the answer being given back", looks(model, asked))
+    yield markdown("Dice after clicks, by the window", windows(TorchGraph(network), asked))
 
 
 def main() -> None:
