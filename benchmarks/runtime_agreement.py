@@ -30,7 +30,7 @@ from samaritan.models.export import LEAST_DICE, LEAST_DICE_INT8, export
 from samaritan.models.family import FAMILIES, family_of
 from samaritan.models.published import published
 
-MODELS = ("sam-vit-b", "mobile-sam", "lite-medsam", "sam-med2d", "sam2.1-tiny")
+MODELS = ("mobile-sam", "lite-medsam", "sam-med2d", "sam2.1-tiny")  # small pictures or encoders: it takes minutes
 RUNTIMES = ("onnxruntime", "openvino")
 SIDE, PICTURES = 512, 3
 
