@@ -36,7 +36,7 @@ from training.clicks import corrected
 from benchmarks.baselines import BASELINES, BASELINES_VERSION
 from benchmarks.cases import Case, Scene, Target, evaluation_cases, scenes
 from benchmarks.macro import Result, dice, grouped, iou_of, macro, macro_mean, table
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from samaritan import load_model, segment
 from samaritan.autoprompt import simulate
 from samaritan.core.errors import SamaritanError
@@ -315,9 +315,11 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="the held-out sets of training, to choose settings on")
     parser.add_argument("--json", type=Path, help="where every row is kept, to go on from and to sum up")
     parser.add_argument("--again", action="store_true", help="measure the model anew, as after a change of its code")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'default model' the tables become")
     parser.add_argument(
-        "--card-page", type=Path, help="Markdown page whose part 'scores' the scores by modality become"
+        "--page", type=page_with("default model"), help="Markdown page whose part 'default model' the tables become"
+    )
+    parser.add_argument(
+        "--card-page", type=page_with("scores"), help="Markdown page whose part 'scores' the scores by modality become"
     )
     options = parser.parse_args()
     whole = options.limit is None and not options.dataset and not options.held_out

@@ -27,7 +27,7 @@ from training.clicks import corrected
 from benchmarks.cases import Case, evaluation_cases, scenes
 from benchmarks.default_model import BOX, picture_of
 from benchmarks.macro import dice, table
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from samaritan import Prompts, load_model
 from samaritan.autoprompt import simulate
 from samaritan.core.errors import WriteError
@@ -150,7 +150,9 @@ def main() -> None:
     """Read the command line, ask, and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'failures' the table becomes")
+    parser.add_argument(
+        "--page", type=page_with("failures"), help="Markdown page whose part 'failures' the table becomes"
+    )
     parser.add_argument("--data", type=cases_folder, help="folder with cases.jsonl; with --record")
     parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
     parser.add_argument("--held-out", action="store_true", help="RECORD is of a run with this option")

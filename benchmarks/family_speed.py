@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import Model
@@ -46,13 +47,15 @@ def picture() -> Image:
     return Image(values, Geometry.picture(SIDE, SIDE), channels=RGB)
 
 
-def model(name: str) -> Model:
-    """Return a model with random weights, in PyTorch."""
+def model(name: str, draw: Callable[[Any], object] | None = None) -> Model:
+    """Return a model in PyTorch, with the weights that its layers begin with, or that ``draw`` gives its module."""
     from samaritan.models.family import FAMILIES, family_of
     from samaritan.models.published import published
 
     known, family = published(name), FAMILIES.get(family_of(name))
     module = family.variants[known.variant]().eval()
+    if draw:
+        draw(module)
     return family.model(module, replace(known.card, sha256="0" * 64), known.frame or family.frame, "cpu")
 
 
@@ -138,7 +141,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=ORIGINALS, action="append", help="measure this one only; may be repeated")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'family speed' the table becomes")
+    parser.add_argument(
+        "--page", type=page_with("family speed"), help="Markdown page whose part 'family speed' the table becomes"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--runner", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is asked
     parser.add_argument("--export", nargs=2, help=argparse.SUPPRESS)

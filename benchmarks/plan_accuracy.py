@@ -28,7 +28,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from samaritan.infer.memory import MIB
 from samaritan.models import DEFAULT_MODEL
 from samaritan.testing.phantoms import ct_volume
@@ -206,7 +206,9 @@ def main() -> None:
         "--scenario", nargs=2, metavar=("MODEL", "PROMPT"), action="append", help="this one only; may be repeated"
     )
     parser.add_argument("--slices", type=int, default=100)
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'plan accuracy' the table becomes")
+    parser.add_argument(
+        "--page", type=page_with("plan accuracy"), help="Markdown page whose part 'plan accuracy' the table becomes"
+    )
     parser.add_argument("--json", type=Path, help="where the figures are kept; those of other scenarios stay")
     options = parser.parse_args()
     scenarios = options.scenario or SCENARIOS

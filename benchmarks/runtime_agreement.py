@@ -12,48 +12,34 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tests.models.references import randomise
+from training.tiny.quick_check import picture
 
-from benchmarks.page import replace_part
+from benchmarks.family_speed import model
+from benchmarks.page import page_with, replace_part
 from samaritan.core.errors import WeightsError
-from samaritan.core.geometry import Geometry
-from samaritan.core.image import RGB, Image
-from samaritan.core.model import Model
+from samaritan.core.image import Image
 from samaritan.data.synthesis import draw_scene
 from samaritan.models.bundle import load_bundle
 from samaritan.models.certificate import certify
 from samaritan.models.export import LEAST_DICE, LEAST_DICE_INT8, export
-from samaritan.models.family import FAMILIES, family_of
-from samaritan.models.published import published
 
 MODELS = ("mobile-sam", "lite-medsam", "sam-med2d", "sam2.1-tiny")  # small pictures or encoders: it takes minutes
 RUNTIMES = ("onnxruntime", "openvino")
 SIDE, PICTURES = 512, 3
 
 
-def model(name: str) -> Model:
-    """Return a model with weights that were drawn, in PyTorch."""
-    known, family = published(name), FAMILIES.get(family_of(name))
-    module = randomise(family.variants[known.variant]())
-    return family.model(module, replace(known.card, sha256="0" * 64), known.frame or family.frame, "cpu")
-
-
 def pictures() -> list[Image]:
     """Return colour pictures of synthetic scenes."""
-    scenes = (draw_scene(SIDE, np.random.default_rng(seed)) for seed in range(PICTURES))
-    return [
-        Image(np.ascontiguousarray(scene.image.T[..., None], np.float32), Geometry.picture(SIDE, SIDE), channels=RGB)
-        for scene in scenes
-    ]
+    return [picture(draw_scene(SIDE, np.random.default_rng(seed)).image) for seed in range(PICTURES)]
 
 
 def rows(name: str, images: Sequence[Image]) -> Iterator[str]:
     """Yield the table's rows of a model, one for each precision and runtime."""
-    ours = model(name)
+    ours = model(name, randomise)
     for int8, least in ((False, LEAST_DICE), (True, LEAST_DICE_INT8)):
         precision = "int8" if int8 else "float32"
         print(f"exporting {name} in {precision}", file=sys.stderr)
@@ -76,7 +62,11 @@ def main() -> None:
     """Read the command line, compare, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, action="append", help="compare this one only; may be repeated")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'runtime agreement' the table becomes")
+    parser.add_argument(
+        "--page",
+        type=page_with("runtime agreement"),
+        help="Markdown page whose part 'runtime agreement' the table becomes",
+    )
     options = parser.parse_args()
     if options.page and options.model:
         parser.error("--page wants all models: leave out --model")

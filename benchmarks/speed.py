@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 
 REPEATS = 5
 # The objects of benchmarks.phantom_files; 60 slices of the volume.
@@ -111,7 +111,7 @@ def main() -> None:
     """Read the command line, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'speed' the table becomes")
+    parser.add_argument("--page", type=page_with("speed"), help="Markdown page whose part 'speed' the table becomes")
     parser.add_argument("--skip-volume", action="store_true", help="leave the volume out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="samaritan-speed-") as temporary:

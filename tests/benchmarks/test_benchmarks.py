@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tomllib
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -27,7 +28,7 @@ from benchmarks.default_model import (
 from benchmarks.failures import by_kind, recorded_answers, sheet, synthetic_answers, write
 from benchmarks.macro import Result, case_means, dice, iou_of, macro
 from benchmarks.model_speed import click_seconds
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from benchmarks.update_card import BENCHMARKS, MARK, PAGE, speed_table, updated
 from benchmarks.volumes import ellipsoid, one_a_patient, patient
 from benchmarks.volumes import report as volume_report
@@ -129,6 +130,10 @@ def test_a_part_of_a_page_is_replaced_and_the_rest_kept(tmp_path):
     assert page.read_text() == "above\n<!-- speed -->\n\nsecond\n\n<!-- end of speed -->\nbelow\n"
     with pytest.raises(ValueError, match="no part"):
         replace_part(page, "quality", "x")
+    assert page_with("speed")(str(page)) == page
+    for name, wrong, said in (("quality", page, "no part"), ("speed", tmp_path / "none.md", "No such file")):
+        with pytest.raises(ArgumentTypeError, match=said):  # before any work begins
+            page_with(name)(str(wrong))
 
 
 @pytest.fixture

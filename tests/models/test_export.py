@@ -115,17 +115,33 @@ def in_eight_bits(request, folder, in_one_file, tmp_path_factory):
     return path, certificate, beside
 
 
-def test_a_model_that_takes_only_boxes_is_asked_about_a_box(folder, tmp_path, monkeypatch):
+def told(folder):
+    return json.loads((folder / "parity.json").read_text())
+
+
+def taking(*kinds):
+    """The model, as if it took these kinds of prompts."""
     whole = model()
-    boxed = PlanarModel(replace(whole.card, prompts=frozenset({"box"})), whole.network, whole.frame)
+    return PlanarModel(replace(whole.card, prompts=frozenset(kinds)), whole.network, whole.frame)
+
+
+def test_a_model_that_takes_only_boxes_is_asked_about_a_box(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "write_graphs", write_from(folder))
-    certificate = exporting.export(boxed, tmp_path / "bundle", images=[picture()])
+    certificate = exporting.export(taking("box"), tmp_path / "bundle", images=[picture()])
     assert certificate.dice >= exporting.LEAST_DICE
     assert certificate.after.memory_mib  # the process of its own asked about a box, too
 
 
-def told(folder):
-    return json.loads((folder / "parity.json").read_text())
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    ("kinds", "prompt"), [(["box"], "--box X0,Y0:X1,Y1"), (["box", "point"], "--point X,Y")], ids=["boxes", "both"]
+)
+def test_what_to_type_next_has_a_prompt_that_the_model_takes(tmp_path, monkeypatch, capsys, kinds, prompt):
+    monkeypatch.setattr("samaritan.models.load_model", lambda *_, **__: taking(*kinds))
+    with pytest.raises(SystemExit) as left:
+        main(["export", "any", "-o", str(tmp_path / "out")])
+    assert not left.value.code
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"--model {tmp_path / 'out'} {prompt}")
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "auto"])

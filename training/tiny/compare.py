@@ -103,8 +103,10 @@ def main() -> None:
     cache = options.cache or options.out.parent / "tiny_cache.npz"
     views, unseen = split(load_views(options.data, cache), HELD_OUT)
     held, families = asked(unseen), sorted({view.family for view in views})
-    print("| trial | parameters | s a step | loss, last tenth | box | click | ms a window |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| trial | parameters | s a step | loss, last tenth | box, learnt | click, learnt | box | click | ms a window |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in options.trial or TRIALS:
         trial = TRIALS[name]
         network = make_network(None, trial.design, seed=trial.seed)
@@ -123,15 +125,16 @@ def main() -> None:
         entries = read(folder / "log.jsonl")
         trained = TinyNetwork(trial.design)
         trained.load_state_dict(result.average)
-        scores = check(trained, held)
+        seen = [view for view in views if view.image is not None and view.family not in left_out]
+        learnt, scores = check(trained, asked(seen)), check(trained, held)
         last = statistics.mean(entry["terms"]["mask"] for entry in entries[-len(entries) // 10 :])
         with tempfile.TemporaryDirectory() as graphs:
             cost = window_ms(trained, Path(graphs))
         millions = sum(weight.numel() for weight in trained.parameters()) / 1e6
         pace = statistics.median(entry["step_s"] for entry in entries)
         print(
-            f"| {name} | {millions:.2f} M | {pace:.2f} | {last:.3f} | {scores['box']:.3f} | {scores['click']:.3f} "
-            f"| {cost:.0f} |",
+            f"| {name} | {millions:.2f} M | {pace:.2f} | {last:.3f} | {learnt['box']:.3f} | {learnt['click']:.3f} "
+            f"| {scores['box']:.3f} | {scores['click']:.3f} | {cost:.0f} |",
             flush=True,
         )
 

@@ -63,7 +63,7 @@ def export(
     if as_json_:
         typer.echo(as_json({"output": str(output), **certificate.to_dict()}))
     else:
-        typer.echo(_told(certificate, output))
+        typer.echo(_told(certificate, output, loaded.card))
 
 
 def _loaded(model: str, weights: Path | None, device: str) -> Model:
@@ -95,8 +95,9 @@ def _phantom() -> Image:
     return picture(320, 240, colour=True).image
 
 
-def _told(certificate: Certificate, output: Path) -> str:
+def _told(certificate: Certificate, output: Path, card: ModelCard) -> str:
     before, after = certificate.before, certificate.after
+    prompt = "--point X,Y" if "point" in card.prompts else "--box X0,Y0:X1,Y1"
     return "\n".join(
         (
             f"{certificate.model} exported to {output}",
@@ -105,7 +106,7 @@ def _told(certificate: Certificate, output: Path) -> str:
             f"  an image       {before.embed_s:.2f} s in PyTorch, {after.embed_s:.2f} s now",
             f"  a prompt       {1000 * before.decode_s:.0f} ms in PyTorch, {1000 * after.decode_s:.0f} ms now",
             f"  memory         {_mib(before)} in PyTorch, {_mib(after)} now",
-            f"Use it: samaritan segment IMAGE --model {output} --point X,Y",
+            f"Use it: samaritan segment IMAGE --model {output} {prompt}",
         )
     )
 

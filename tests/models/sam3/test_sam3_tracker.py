@@ -9,6 +9,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from tests.models.references import PROMPTS
 from tests.models.sam3.reference import CELLS, SIDE, their_tracker
 from torch.nn import functional
 
@@ -71,16 +72,6 @@ def test_embeddings_are_the_same(folder, model, size):
     for found, wanted in zip((ours["embedding"], *finer), (coarse, middle, fine), strict=True):
         assert wanted.std() > 0.01
         assert (wanted - found).abs().max() <= CLOSE
-
-
-PROMPTS = {
-    "point": ([(30.0, 40.0)], [1], None, False),
-    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 80.0)], [1, 0, 1], None, False),
-    "box": ([], [], (20.0, 30.0, 80.0, 90.0), False),
-    "box and points": ([(30.0, 40.0), (22.0, 33.0)], [1, 0], (20.0, 30.0, 80.0, 90.0), False),
-    "mask": ([(30.0, 40.0)], [1], None, True),
-    "box and mask": ([], [], (20.0, 30.0, 80.0, 90.0), True),
-}
 
 
 @pytest.mark.parametrize("several", [False, True])

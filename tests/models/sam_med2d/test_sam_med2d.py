@@ -9,7 +9,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from tests.models.references import original, randomise
+from tests.models.references import PROMPTS, original, randomise
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
@@ -157,16 +157,6 @@ def test_embeddings_are_the_same(with_adapters):
 
 def test_adapters_change_the_embedding():
     assert (encoded(True)[0] - encoded(False)[0]).abs().max() > 0.1
-
-
-PROMPTS = {
-    "point": ([(30.0, 40.0)], [1], None, False),
-    "points": ([(30.0, 40.0), (60.0, 20.0), (10.0, 80.0)], [1, 0, 1], None, False),
-    "box": ([], [], (20.0, 30.0, 80.0, 90.0), False),
-    "box and points": ([(30.0, 40.0), (22.0, 33.0)], [1, 0], (20.0, 30.0, 80.0, 90.0), False),
-    "mask": ([(30.0, 40.0)], [1], None, True),
-    "box and mask": ([], [], (20.0, 30.0, 80.0, 90.0), True),
-}
 
 
 @pytest.mark.parametrize("name", PROMPTS)
