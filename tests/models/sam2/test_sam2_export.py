@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from tests.models.references import randomise
 from tests.models.sam2.reference import SMALL
 
@@ -65,6 +67,26 @@ def test_masks_are_the_originals_one_by_one_and_together(folder, model, image, r
             np.testing.assert_allclose(first.logits, second.logits, atol=1e-4)
             np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
     assert wanted[1].logits.std() > 0.1
+
+
+def test_nothing_is_interpolated_that_does_not_depend_on_the_picture(folder):
+    """OpenVINO took 107 s to open an exported tiny encoder for the sake of its map of places; see ``sam2.build``."""
+    graph = onnx.load(folder / "encoder.onnx").graph
+    depends = {"picture"}
+    for node in graph.node:
+        if depends & set(node.input):
+            depends |= set(node.output)
+        else:
+            assert node.op_type != "Resize", node.name
+    assert sum(node.op_type == "Resize" for node in graph.node) == 1  # of maps, from coarse to fine
+
+
+@pytest.mark.parametrize("cells", [SIDE // 4, 24])
+def test_places_are_spread_as_by_interpolation(model, cells):
+    hiera = model.network.encoder.vision_encoder.backbone
+    theirs = super(type(hiera), hiera)
+    with torch.no_grad():
+        torch.testing.assert_close(hiera._get_pos_embed((cells, cells)), theirs._get_pos_embed((cells, cells)))
 
 
 def test_that_boxes_are_padded_is_on_the_card(folder, image):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers import Sam2HieraDetConfig, Sam2VideoConfig, Sam2VideoModel, Sam2VisionConfig
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import Sam2HieraDetConfig, Sam2HieraDetModel, Sam2VideoConfig, Sam2VideoModel, Sam2VisionConfig
 
 PATCH = 16  # pixels of the frame that a cell of the embedding stands for
 WIDTH = 256  # channels of the embedding
@@ -37,6 +40,30 @@ SIZES = {
 }
 
 
+class _Hiera(Sam2HieraDetModel):  # type: ignore[no-untyped-call]  # transformers' own check of subclasses
+    """Hiera whose coarse map of places is spread over the picture by a product of matrices.
+
+    It is what bicubic interpolation comes to, for pictures of the one size that the model is made for. Of an
+    interpolation OpenVINO takes minutes to make a constant, each time that it opens an exported graph.
+    """
+
+    spread: Tensor
+
+    def __init__(self, config: Sam2HieraDetConfig, cells: int) -> None:
+        super().__init__(config)
+        own = self.pos_embed.shape[-1]
+        spread = functional.interpolate(torch.eye(own)[None, None], size=(cells, own), mode="bicubic")[0, 0]
+        self.register_buffer("spread", spread, persistent=False)
+
+    def _get_pos_embed(self, hw: tuple[int, int]) -> Tensor:
+        """Return the places (1, rows, columns, channels) of a picture of so many cells."""
+        if set(hw) != {len(self.spread)}:
+            return super()._get_pos_embed(hw)
+        coarse, fine = self.spread @ self.pos_embed @ self.spread.T, self.pos_embed_window
+        times = len(self.spread) // fine.shape[-1]
+        return (coarse + fine.tile((1, 1, times, times))).permute(0, 2, 3, 1)
+
+
 def build(size: Size, *, newer: bool, side: int = 1024) -> Sam2VideoModel:
     """Return SAM 2 with an encoder of this size, for frames of ``side`` pixels.
 
@@ -45,18 +72,19 @@ def build(size: Size, *, newer: bool, side: int = 1024) -> Sam2VideoModel:
     """
     doubled = [size.width * 2**stage for stage in range(4)]
     cells = side // PATCH
+    hiera = Sam2HieraDetConfig(
+        hidden_size=size.width,
+        num_attention_heads=size.heads,
+        blocks_per_stage=list(size.blocks),
+        embed_dim_per_stage=doubled,
+        num_attention_heads_per_stage=[size.heads * 2**stage for stage in range(4)],
+        window_size_per_stage=list(size.windows),
+        global_attention_blocks=list(size.whole),
+        window_positional_embedding_background_size=[size.grid, size.grid],
+        image_size=[side, side],
+    )
     vision = Sam2VisionConfig(
-        backbone_config=Sam2HieraDetConfig(
-            hidden_size=size.width,
-            num_attention_heads=size.heads,
-            blocks_per_stage=list(size.blocks),
-            embed_dim_per_stage=doubled,
-            num_attention_heads_per_stage=[size.heads * 2**stage for stage in range(4)],
-            window_size_per_stage=list(size.windows),
-            global_attention_blocks=list(size.whole),
-            window_positional_embedding_background_size=[size.grid, size.grid],
-            image_size=[side, side],
-        ),
+        backbone_config=hiera,
         backbone_channel_list=doubled[::-1],
         backbone_feature_sizes=[[4 * cells] * 2, [2 * cells] * 2, [cells] * 2],
     )
@@ -68,7 +96,9 @@ def build(size: Size, *, newer: bool, side: int = 1024) -> Sam2VideoModel:
         enable_temporal_pos_encoding_for_object_pointers=newer,
         enable_occlusion_spatial_embedding=newer,
     )
-    return Sam2VideoModel(config)
+    model = Sam2VideoModel(config)
+    model.vision_encoder.backbone = _Hiera(hiera, 4 * cells)
+    return model
 
 
 def shapes(side: int) -> dict[str, tuple[int, ...]]:
