@@ -1,13 +1,16 @@
 """SAM 2's own package with a narrow encoder for small pictures, put together as its configuration files say."""
 
 import functools
+from contextlib import contextmanager
 
+import pytest
 import torch
 from tests.models.references import original, randomise
 
 from samaritan.models import sam2
 from samaritan.models.sam2.build import SIZES, Size
 from samaritan.models.sam2.keys import to_transformers
+from samaritan.models.sam2.tracker import MOST_ASKED, Tracker
 
 SIDE = 256
 CELLS = SIDE // 16
@@ -83,6 +86,53 @@ def module(*, newer=True):
     ours = sam2.build(SMALL, newer=newer, side=SIDE)
     ours.load_state_dict(to_transformers(reference(newer=newer).state_dict()), strict=True)
     return ours.eval().requires_grad_(False)
+
+
+@contextmanager
+def doubles():
+    """Compute in float64 and keep it, where the package and we take float32 or less.
+
+    The package keeps memories in bfloat16 and we keep encoded slices in float16. Without either, two that mean the same
+    agree to 1e-13; of a volume that we return in float32, to its last bit.
+    """
+    original("sam2.sam2_video_predictor")  # imported as it is, before anything is patched
+    float32, wide = torch.get_default_dtype(), torch.Tensor.double
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("float", "float32", "float16", "bfloat16"):
+            patch.setattr(torch, name, torch.float64)
+        for name in ("float", "half", "bfloat16"):
+            patch.setattr(torch.Tensor, name, wide)
+        for name in ("tensor", "from_numpy"):
+            patch.setattr(torch, name, functools.partial(_widened, getattr(torch, name)))
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(float32)
+
+
+def _widened(function, *args, **kwargs):
+    tensor = function(*args, **kwargs)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def make_pair(*, newer, side):
+    """Return the package's predictor of videos and our tracker, with the same random weights.
+
+    It recalls as many prompted slices as we do, for by default it recalls all.
+    """
+    theirs = randomise(make(newer=newer, side=side, kind=original("sam2.sam2_video_predictor").SAM2VideoPredictor))
+    theirs.max_cond_frames_in_attn = MOST_ASKED
+    theirs.add_all_frames_to_correct_as_cond = True
+    ours = sam2.build(SMALL, newer=newer, side=side)
+    ours.load_state_dict(to_transformers(theirs.state_dict()), strict=True)
+    return theirs.requires_grad_(False), Tracker(ours.requires_grad_(False), side=side, device="cpu")
+
+
+def bias_presence(theirs, ours, bias):
+    """Set what the networks add to how sure they are that the object is there: above 0 it is."""
+    theirs.sam_mask_decoder.pred_obj_score_head.layers[2].bias.fill_(bias)
+    ours.decoder.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(bias)
 
 
 def official(name, monkeypatch):

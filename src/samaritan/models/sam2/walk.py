@@ -12,6 +12,14 @@
 
 So a click after a mask does what it does in SAM 2's own predictor of videos where ``add_all_frames_to_correct_as_cond``
 is set, as it is for its training.
+
+In float64 the logits of whole volumes are those of that predictor to 1e-13. What differs between the two is rounding
+(it keeps memories in bfloat16, we keep encoded slices in float16), and what is meant to:
+
+* each way starts from the slices that were asked about alone, as in MedSAM2; there the second also recalls the first;
+* of many slices that were asked about the nearest few are recalled (``tracker.MOST_ASKED``), there by default all;
+* a mask that was drawn is remembered as it is, there at a quarter of the frame's resolution;
+* where a person says that the object is, it is, whatever the network makes of that.
 """
 
 from __future__ import annotations
