@@ -6,7 +6,7 @@ import pytest
 from samaritan.core.errors import GeometryMismatchError, ImageError, UnknownNameError, UnsupportedPromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
-from samaritan.core.model import ModelCard, Prediction, decode_all, embed_all
+from samaritan.core.model import ModelCard, Prediction, decode_all, embed_all, images_at_once
 from samaritan.core.prompts import Point, Prompts, Text
 from samaritan.testing import FakeModel
 
@@ -51,6 +51,8 @@ def test_a_prediction_is_best_first_and_on_its_grid():
 class Batching(FakeModel):
     """Does several at once, and keeps a record."""
 
+    most_images = 5
+
     def __init__(self):
         super().__init__()
         self.embedded, self.decoded = [], []
@@ -83,6 +85,7 @@ def test_any_model_does_several_one_by_one_and_some_at_once():
     for found in (decode_all(plain, embedding, asked), decode_all(batching, embedding, asked, [None, wanted[0]])):
         for first, second in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(first.logits, second.logits)
+    assert (images_at_once(plain), images_at_once(batching)) == (1, 5)
     assert batching.embedded == [3]
     assert batching.decoded == [[None, wanted[0]]]
 

@@ -1,7 +1,10 @@
 """Embeddings: once a plane, in bounded memory, from disk when they are there."""
 
 import numpy as np
+import pytest
+from tests.infer.batching import Batching
 
+from samaritan.core.image import Image
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.embedder import Embedder
 from samaritan.testing import FakeModel
@@ -85,3 +88,75 @@ def test_a_warm_disk_cache_spares_the_encoder_and_changes_nothing(tmp_path):
     other_window = Embedder(FakeModel(), image, window="lung", cache=EmbeddingCache(tmp_path))
     other_window.embedding(("k", 0))
     assert other_window.model.embeds == 1
+
+
+# -- several at once ---------------------------------------------------------------------------------------------------
+
+
+def went_through(embedder, indices):
+    """Return the embeddings of planes that are asked for in turn."""
+    return [embedder.embedding(where).grey for where in embedder.in_turn([("k", index) for index in indices])]
+
+
+@pytest.fixture
+def noisy():
+    return ct_volume(noise_hu=30).image  # no two planes are equal
+
+
+def test_planes_are_encoded_at_once_each_once_and_as_they_are_alone(noisy):
+    embedder, plain = Embedder(Batching(4), noisy), Embedder(FakeModel(), noisy)
+    found = went_through(embedder, range(10))
+    assert embedder.model.embedded == [1, 4, 4, 1]  # what one takes is learnt from the first
+    for grey, alone in zip(found, went_through(plain, range(10)), strict=True):
+        np.testing.assert_array_equal(grey, alone)
+    went_through(embedder, [9, 3, 12, 13, 4, 14])
+    assert embedder.model.embedded[4:] == [3]
+    assert embedder.model.twice == 0
+
+
+def test_a_model_for_which_it_does_not_pay_encodes_planes_when_they_are_asked_for(noisy):
+    embedder = Embedder(Batching(1), noisy)
+    for n, where in enumerate(embedder.in_turn([("k", index) for index in range(5)])):
+        assert embedder.model.embeds == n
+        embedder.embedding(where)
+    assert embedder.model.embedded == [1] * 5
+
+
+def test_whoever_must_not_take_memory_encodes_planes_one_by_one(noisy):
+    embedder = Embedder(Batching(4), noisy, together=False)
+    went_through(embedder, range(6))
+    assert embedder.model.embedded == [1] * 6
+
+
+@pytest.mark.parametrize(("room", "wanted"), [(0, [1] * 9), (1, [1] * 9), (2, [1, 2, 2, 2, 2]), (3.9, [1, 3, 3, 2])])
+def test_no_more_are_encoded_at_once_than_can_be_held(noisy, room, wanted):
+    one = 48 * 40 * 4
+    embedder = Embedder(Batching(4), noisy, max_bytes=int(room * one))
+    went_through(embedder, range(9))
+    assert embedder.model.embedded == wanted
+    assert embedder.model.twice == 0
+    assert embedder.held.nbytes <= max(one, room * one)
+
+
+def test_of_planes_on_disk_the_others_are_encoded_and_all_are_what_they_are_alone(noisy, tmp_path):
+    first = Embedder(Batching(4), noisy, cache=EmbeddingCache(tmp_path))
+    for index in (0, 2, 3, 6):
+        first.embedding(("k", index))
+    second = Embedder(Batching(4), noisy, cache=EmbeddingCache(tmp_path))
+    found = went_through(second, range(9))
+    assert second.model.embedded == [2, 3]  # of planes 1 to 4, and of 5 to 8
+    for grey, alone in zip(found, went_through(Embedder(FakeModel(), noisy), range(9)), strict=True):
+        np.testing.assert_array_equal(grey, alone)
+    third = Embedder(Batching(4), noisy, cache=EmbeddingCache(tmp_path))
+    for grey, again in zip(found, went_through(third, range(9)), strict=True):
+        np.testing.assert_array_equal(grey, again)
+    assert third.model.embedded == []
+
+
+def test_planes_that_are_equal_to_the_cache_are_encoded_once(noisy, tmp_path):
+    same = Image(noisy.array[..., [0, 1, 5, 1, 5, 5, 2]], noisy.geometry.crop((0, 0, 0), (48, 40, 7)), modality="CT")
+    embedder = Embedder(Batching(8), same, cache=EmbeddingCache(tmp_path))
+    found = went_through(embedder, range(7))
+    assert embedder.model.embedded == [1, 3]
+    for grey, alone in zip(found, went_through(Embedder(FakeModel(), same), range(7)), strict=True):
+        np.testing.assert_array_equal(grey, alone)

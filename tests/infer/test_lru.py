@@ -28,3 +28,12 @@ def test_lowering_the_bound_forgets():
         table.put(name, name, nbytes=3)
     table.max_bytes = 4
     assert (len(table), table.get("c")) == (1, "c")
+
+
+def test_to_ask_whether_it_is_there_is_not_to_use_it():
+    table = ByteLRU(8)
+    table.put("a", 1, nbytes=4)
+    table.put("b", 2, nbytes=4)
+    assert "a" in table
+    table.put("c", 3, nbytes=4)
+    assert "a" not in table

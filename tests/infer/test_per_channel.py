@@ -5,18 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit
+from tests.infer.batching import Batching
 from tests.models.sam_med3d import stand_in
 
+from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
-from samaritan.core.model import GrowingEmbedding, Prediction, StepwiseModel
-from samaritan.core.prompts import Point, Prompts
+from samaritan.core.model import GrowingEmbedding, Prediction, StepwiseModel, decode_all, embed_all, images_at_once
+from samaritan.core.prompts import Box, Point, Prompts
 from samaritan.infer import segment
-from samaritan.infer.per_channel import PerChannel, pooled
+from samaritan.infer.embedder import Embedder
+from samaritan.infer.per_channel import PerChannel, Pool
 from samaritan.testing import FakeModel, fake_model
 from samaritan.testing.conformance import MODEL_CHECKS, check_other_images_are_refused
 
 GRID = Geometry.picture(3, 2)
+PLANE = Geometry.picture(40, 30)
 CUBE = Geometry.from_spacing((40, 36, 30), (1.5, 1.5, 1.5))
 CHECKS = [check for check in MODEL_CHECKS if check is not check_other_images_are_refused]  # any channels are right
 
@@ -25,9 +29,22 @@ def answer(logits, score):
     return Prediction(np.full((1, 3, 2, 1), logits, np.float32), np.array([score], np.float32), GRID)
 
 
+def pooled(answers, geometry):
+    pool = Pool()
+    for one in answers:
+        pool.add(one)
+    return pool.prediction(geometry)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("model", [FakeModel, Batching])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
-def test_it_is_a_model_as_any_other(check):
-    check(PerChannel(FakeModel()))
+def test_it_is_a_model_as_any_other(check, model):
+    check(PerChannel(model()))
 
 
 def test_probabilities_are_averaged_so_that_none_outvotes_all():
@@ -125,24 +142,56 @@ def test_embeddings_of_fixed_size_do_not_grow():
     assert isinstance(model, StepwiseModel)
 
 
-def test_channels_are_encoded_at_once_where_the_model_can():
-    class Together(FakeModel):
-        images = ()
+def sequences(count=1, *, rng):
+    return [Image(rng.uniform(0, 255, (3, 40, 30, 1)).astype(np.float32), PLANE, ("t1", "t2", "flair"))
+            for _ in range(count)]  # fmt: skip
 
-        def embed_batch(self, images):
-            self.images = (*self.images, len(images))
-            return [self.embed(image) for image in images]
 
-        def decode_batch(self, embedding, prompts, previous=None):
-            raise AssertionError
-
-    model = Together()
-    values = np.random.default_rng(0).uniform(0, 255, (3, 3, 2, 1)).astype(np.float32)
-    image = Image(values, GRID, ("t1", "t2", "flair"))
+def test_channels_are_encoded_at_once_where_the_model_can(rng):
+    model, [image] = Batching(16), sequences(rng=rng)
     embedding = PerChannel(model).embed(image)
-    assert model.images == (3,)
+    assert model.embedded == [3]
     for part, alone in zip(embedding.parts, PerChannel(FakeModel()).embed(image).parts, strict=True):
         np.testing.assert_array_equal(part.grey, alone.grey)
+
+
+@pytest.mark.parametrize(("images", "channels", "wanted"), [(16, 3, 5), (16, 1, 16), (2, 3, 1), (1, 4, 1)])
+def test_as_many_images_are_encoded_at_once_as_their_channels_fit(images, channels, wanted):
+    assert images_at_once(PerChannel(Batching(images), channels=channels)) == wanted
+    assert images_at_once(PerChannel(FakeModel(), channels=channels)) == 1
+
+
+def test_an_image_is_known_to_have_the_channels_that_are_picked(rng):
+    image = Image(rng.uniform(1, 255, (4, 40, 30, 6)).astype(np.float32), Geometry.from_spacing((40, 30, 6)),
+                  ("t1", "t2", "flair", "dwi"))  # fmt: skip
+    assert Embedder(Batching(12), image, channels="each").batch == 3
+    assert Embedder(Batching(12), image, channels="each:t1,dwi").batch == 6
+
+
+@pytest.mark.parametrize("model", [FakeModel, Batching])
+def test_several_images_and_objects_are_answered_as_each_alone(model, rng):
+    both, images = PerChannel(model()), sequences(4, rng=rng)
+    embeddings = embed_all(both, images)
+    for image, embedding in zip(images, embeddings, strict=True):
+        for part, alone in zip(embedding.parts, both.embed(image).parts, strict=True):
+            np.testing.assert_array_equal(part.grey, alone.grey)
+    asked = [Prompts(PLANE, (item,)) for item in (Box((3, 4, 0), (30, 22, 1)), Point((9, 9, 0)), Point((30, 20, 0)))]
+    previous = [both.decode(embeddings[0], asked[1]), None, None]
+    found = decode_all(both, embeddings[0], asked, previous)
+    for prediction, prompts, before in zip(found, asked, previous, strict=True):
+        alone = both.decode(embeddings[0], prompts, before)
+        np.testing.assert_array_equal(prediction.logits, alone.logits)
+        np.testing.assert_array_equal(prediction.scores, alone.scores)
+    assert np.ptp(np.concatenate([prediction.logits for prediction in found])) > 1
+    with pytest.raises(PromptError, match=r"^object 2 of 2: "):
+        decode_all(both, embeddings[0], [asked[0], Prompts(PLANE)])
+
+
+def test_each_channel_is_asked_about_all_objects_at_once(rng):
+    model, [image] = Batching(), sequences(rng=rng)
+    embedding = PerChannel(model).embed(image)
+    decode_all(PerChannel(model), embedding, [Prompts(PLANE, (Point((n, n, 0)),)) for n in range(5)])
+    assert model.asked == [5, 5, 5]
 
 
 def test_more_than_ten_channels_stay_in_order():

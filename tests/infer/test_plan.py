@@ -172,6 +172,8 @@ def test_another_object_takes_its_decoding_and_what_it_does_not_share(clock):
 class SlowTogether(Slow):
     """Decodes any number of objects at once in half a second."""
 
+    most_images = 1
+
     def embed_batch(self, images):
         return [self.embed(image) for image in images]
 
@@ -191,6 +193,38 @@ def test_objects_of_a_plane_take_what_they_take_together_unless_memory_is_limite
     clock.now = 5.0
     limited = plan(SlowTogether(clock), phantom.image, asked, max_memory=2 * PEAK)
     assert limited.seconds == pytest.approx(110 + 12)
+
+
+class SlowBatches(SlowTogether):
+    """Encodes eight at once, each in 2 s."""
+
+    most_images = 8
+
+    def embed_batch(self, images):
+        now = self.clock.now
+        found = super().embed_batch(images)
+        self.clock.now = now + 2 * len(images)
+        return found
+
+
+@pytest.mark.parametrize("depth", [12, 30, 48, 80])
+def test_slices_that_are_encoded_at_once_take_what_they_then_take(clock, depth):
+    phantom = ct_volume((80, 80, depth), affine=np.eye(4), noise_hu=5)
+    box = phantom.box(1)
+    slices = box.stop[2] - box.start[2]
+    planned = plan(SlowBatches(clock), phantom.image, asked(phantom, box))
+    begun, model = clock.now, SlowBatches(clock)
+    segment(model, phantom.image, asked(phantom, box))
+    assert (planned.planes, planned.decodes) == (model.embeds, model.decodes) == (slices + 2, slices + 2)
+    assert clock.now - begun == pytest.approx(100 + 3 * 10 + 2 * (slices - 1) + slices + 2)
+    # It begins with a slice that it encodes alone; a trial begins with the planes across, and has that among the rest.
+    assert planned.seconds == pytest.approx(clock.now - begun - 10 + 2)
+
+
+def test_slices_are_planned_to_be_encoded_one_by_one_where_memory_is_limited(clock):
+    phantom = big()
+    planned = plan(SlowBatches(clock), phantom.image, asked(phantom, phantom.box(1)), max_memory=4 * PEAK)
+    assert planned.seconds == pytest.approx(100 + 11 * planned.planes)
 
 
 def test_memory_is_the_peak_so_far_and_what_is_still_to_be_held(clock):

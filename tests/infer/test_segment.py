@@ -5,7 +5,9 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from tests.infer.batching import Batching
 from tests.models.references import randomise
+from tests.models.sam_med3d import stand_in
 
 from samaritan.core.errors import (
     GeometryMismatchError,
@@ -17,8 +19,9 @@ from samaritan.core.errors import (
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.model import ModelCard, Prediction
-from samaritan.core.prompts import Box, Point, Prompts
+from samaritan.core.prompts import Box, Point, Prompts, Text
 from samaritan.infer import EmbeddingCache, segment
+from samaritan.infer.plan import plan
 from samaritan.infer.volume import ObjectSegmenter
 from samaritan.models import sam
 from samaritan.models.planar import FrameSpec, PlanarModel
@@ -59,28 +62,13 @@ def test_several_objects_share_embeddings_and_become_labels():
 # -- several objects at once ---------------------------------------------------------------------------------------
 
 
-class Together(FakeModel):
-    """Decodes several objects at once, and keeps a record of how many."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = []
-
-    def embed_batch(self, images):
-        return [self.embed(image) for image in images]
-
-    def decode_batch(self, embedding, prompts, previous=None):
-        self.asked.append(len(prompts))
-        return [self.decode(embedding, one_object) for one_object in prompts]
-
-
 def boxed(phantom, count):
     return {str(n): Prompts(phantom.image.geometry, (phantom.box(n, margin=2),)) for n in range(1, count + 1)}
 
 
 def test_objects_of_a_picture_are_decoded_together_and_no_more_than_fit(monkeypatch):
     phantom = many_objects(3, 4)
-    model = Together()
+    model = Batching()
     together = segment(model, phantom.image, boxed(phantom, 12))
     assert (model.embeds, model.asked) == (1, [8, 4])
     for name, prompts in boxed(phantom, 12).items():
@@ -97,7 +85,7 @@ def test_objects_of_a_picture_are_decoded_together_and_no_more_than_fit(monkeypa
 
 def test_one_object_is_not_decoded_together_with_itself():
     phantom = picture()
-    model = Together()
+    model = Batching()
     one(phantom, phantom.box(1), model=model)
     assert (model.decodes, model.asked) == (1, [])
 
@@ -118,7 +106,7 @@ def test_in_a_volume_objects_are_decoded_together_where_they_are_prompted_in_one
     phantom = ct_volume(noise_hu=20)
     middle = (phantom.box(1).start[2] + phantom.box(1).stop[2]) // 2
     objects = planes_at(phantom, middle - 1, middle, middle + 3)
-    plain, model = FakeModel(), Together()
+    plain, model = FakeModel(), Batching()
     apart = {name: segment(plain, phantom.image, {name: prompts}).objects[0] for name, prompts in objects.items()}
     found = segment(model, phantom.image, objects)
     assert model.asked == [2]  # of the slices that both have a box in there is one
@@ -135,7 +123,7 @@ def test_progress_of_objects_that_are_decoded_together_counts_up_to_each_total()
     slices = phantom.box(1).start[2] + 2
     calls = []
     segment(
-        Together(), phantom.image, planes_at(phantom, slices, slices + 1), progress=lambda *call: calls.append(call)
+        Batching(), phantom.image, planes_at(phantom, slices, slices + 1), progress=lambda *call: calls.append(call)
     )
     for name in ("a", "b"):
         mine = [done for called, done, _ in calls if called == name]
@@ -146,7 +134,7 @@ def test_progress_of_objects_that_are_decoded_together_counts_up_to_each_total()
 
 def test_ctrl_c_ends_it_between_objects_that_are_decoded_together():
     phantom = many_objects(3, 4)
-    model = Together()
+    model = Batching()
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -158,11 +146,71 @@ def test_ctrl_c_ends_it_between_objects_that_are_decoded_together():
 
 def test_a_kind_of_prompt_that_is_not_taken_is_refused_among_several():
     phantom = many_objects(1, 2)
-    model = Together()
+    model = Batching()
     model._card = replace(model.card, prompts=frozenset({"box"}))
     objects = boxed(phantom, 1) | {"click": Prompts(phantom.image.geometry, (Point((3, 3, 0)),))}
-    with pytest.raises(UnsupportedPromptError, match="a point prompt for model 'fake'"):
+    with pytest.raises(UnsupportedPromptError, match=r"^object 'click': a point prompt for model 'fake'"):
         segment(model, phantom.image, objects)
+
+
+class TakesNoBoxAt(Batching):
+    """Refuses a box that starts at some column only when it is asked: its card does not tell."""
+
+    def __init__(self, column):
+        super().__init__()
+        self.column = column
+
+    def decode(self, embedding, prompts, previous=None):
+        if any(box.start[0] == self.column for box in prompts.boxes):
+            raise PromptError(got="a box that the network cannot see")
+        return super().decode(embedding, prompts, previous)
+
+
+def boxes_at(*slices):
+    """Return boxes that start at columns 3, 4 and 5, each in a slice."""
+    return {
+        name: Prompts(ct_volume().image.geometry, (Box((column, 5, k), (column + 20, 25, k + 1)),))
+        for name, column, k in zip(("liver", "spleen", "kidney"), (3, 4, 5), slices, strict=True)
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"max_memory": 1 << 40}], ids=["together", "alone"])
+@pytest.mark.parametrize("slices", [(4, 4, 4), (4, 5, 6)], ids=["one slice", "each its own"])
+def test_what_is_wrong_with_the_second_of_three_objects_is_said_of_it(options, slices):
+    model = TakesNoBoxAt(4)
+    with pytest.raises(PromptError, match=r"^object 'spleen': a box that the network cannot see\.$"):
+        segment(model, ct_volume().image, boxes_at(*slices), **options)
+    assert model.asked == ([] if options or len(set(slices)) > 1 else [3])
+
+
+@pytest.mark.parametrize("run", [segment, plan])
+def test_an_object_of_which_nothing_says_where_it_is_is_named(run):
+    phantom = ct_volume()
+    objects = boxes_at(4, 4, 4)
+    objects["spleen"] = Prompts(phantom.image.geometry, (Point((3, 3, 3), positive=False),))
+    with pytest.raises(PromptError, match=r"^object 'spleen': only negative"):
+        run(FakeModel(), phantom.image, objects)
+
+
+def test_a_plan_names_the_object_that_it_is_tried_with():
+    with pytest.raises(PromptError, match=r"^object 'liver': a box"):
+        plan(TakesNoBoxAt(3), ct_volume().image, boxes_at(4, 4, 4))
+
+
+def test_an_object_that_is_alone_is_not_named():
+    phantom = ct_volume()
+    prompts = Prompts(phantom.image.geometry, (Box((4, 5, 4), (24, 25, 5)),))
+    with pytest.raises(PromptError, match=r"^a box that the network cannot see\.$"):
+        segment(TakesNoBoxAt(4), phantom.image, {"spleen": prompts})
+
+
+@pytest.mark.parametrize("run", [segment, plan])
+def test_an_object_that_a_model_of_volumes_refuses_is_named(run):
+    phantom = ct_volume((40, 36, 30))
+    good = Prompts(phantom.image.geometry, (phantom.box(1),))
+    bad = Prompts(phantom.image.geometry, (Text("spleen"),))
+    with pytest.raises(UnsupportedPromptError, match=r"^object 'spleen': "):
+        run(stand_in.model(), phantom.image, {"liver": good, "spleen": bad})
 
 
 def test_a_network_that_is_asked_about_several_answers_as_it_does_alone(monkeypatch):

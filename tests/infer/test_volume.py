@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from tests.infer.batching import Batching
 
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble
-from samaritan.infer import Propagation, segment
+from samaritan.infer import EmbeddingCache, Propagation, segment
 from samaritan.infer.propagation import Slice, has_left
 from samaritan.infer.volume import plan_route
 from samaritan.testing import FakeModel
@@ -280,3 +281,69 @@ def test_the_stop_rule(now, left):
 def test_an_empty_slice_can_be_measured():
     empty = Slice.measure(np.zeros((4, 4), bool), 0.1, np.ones((4, 4), np.float32))
     assert (empty.area, empty.mean, empty.spread) == (0, 0, 0)
+
+
+# -- several slices at once ----------------------------------------------------------------------------------------
+
+NOISY = ct_volume((48, 40, 48), noise_hu=15)
+MIDDLE = (17, 14, 17)  # of its liver
+
+
+def both_ways(*items, **options):
+    """Return the model that encodes four slices at once, once its mask is what one by one gives."""
+    plain, model = Batching(1), Batching(4)
+    alone, together = (run(NOISY.image, *items, model=each, **options) for each in (plain, model))
+    assert alone.any()
+    np.testing.assert_array_equal(together, alone)
+    assert set(plain.embedded) == {1}
+    assert plain.twice == model.twice == 0
+    return model, plain
+
+
+def test_the_slices_of_a_box_are_encoded_at_once():
+    box = NOISY.box(1)
+    model, plain = both_ways(box)
+    slices = box.stop[2] - box.start[2]
+    assert sum(model.embedded) == sum(plain.embedded) == slices + 2
+    # The first, which shows how much there is room for, the planes across, which are stretched, and then all.
+    assert model.embedded == [1, 1, 1, *[4] * ((slices - 1) // 4), *([(slices - 1) % 4] if (slices - 1) % 4 else [])]
+
+
+def test_slices_between_two_prompted_ones_are_encoded_at_once():
+    model, plain = both_ways(Box((7, 6, 12), (28, 24, 13)), Box((7, 6, 24), (28, 24, 25)))
+    assert model.embedded[:5] == [1, 1, 4, 4, 3]
+    assert sum(model.embedded) == sum(plain.embedded)
+
+
+def test_slices_along_which_an_object_is_followed_are_encoded_when_they_are_reached():
+    model, plain = both_ways(Point(MIDDLE))
+    assert model.seen == plain.seen
+    assert set(model.embedded) == {1}
+
+
+def test_many_prompted_slices_are_encoded_at_once():
+    model, plain = both_ways(*(Box((7, 6, k), (28, 24, k + 1)) for k in range(12, 24, 2)))
+    assert model.embedded[:3] == [1, 4, 1]
+    assert sorted(model.seen) == sorted(plain.seen)
+
+
+def test_with_a_limit_of_memory_slices_are_encoded_one_by_one():
+    model, plain = both_ways(NOISY.box(1), max_memory=1 << 40)
+    assert model.seen == plain.seen
+    assert set(model.embedded) == {1}
+
+
+def test_slices_that_objects_share_are_encoded_at_once_and_kept_on_disk(tmp_path):
+    objects = {
+        name: Prompts(NOISY.image.geometry, tuple(Box((*low, k), (*high, k + 1)) for k in range(12, 22)))
+        for name, low, high in (("a", (7, 6), (28, 24)), ("b", (5, 6), (20, 24)))
+    }
+    plain, model, warm = Batching(1), Batching(4), Batching(4)
+    alone = segment(plain, NOISY.image, objects)
+    for each in (model, warm):
+        together = segment(each, NOISY.image, objects, cache=EmbeddingCache(tmp_path))
+        np.testing.assert_array_equal(together.labels.array, alone.labels.array)
+    assert model.embedded[:4] == [1, 4, 4, 1]
+    assert sorted(model.seen) == sorted(plain.seen)
+    assert model.twice == 0
+    assert warm.embedded == []

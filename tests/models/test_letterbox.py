@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,6 +109,31 @@ def test_what_lies_on_padding_does_not_reach_into_the_image():
     logits = np.full((1, 80, 128), -20, np.float32)
     logits[:, :77] = 3
     np.testing.assert_allclose(letterbox.logits_from_frame(logits), 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [((0, 0), (0, 0)), ((7, 0), (3, 12))])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("plane", [(37, 53), (512, 512), (640, 427), (901, 1203)])
+def test_logits_of_the_plane_cross_zero_at_their_edge_in_the_cells_too(plane, axis, margin):
+    letterbox = Letterbox.fit(plane, side=512, multiple=512, margin=margin)
+    edge = round(0.4 * plane[axis])
+    along = np.arange(plane[axis], dtype=np.float32) + 0.5 - edge
+    grid = letterbox.logits_to_frame(np.array(np.broadcast_to(along[:, None] if axis == 0 else along, plane)), side=128)
+    cell = 4 / letterbox.scale[axis]  # pixels of the plane
+    middle = (letterbox.to_frame([(n - 1) / 2 for n in plane]) / 4).astype(int)
+    profile = grid[middle[1]] if axis == 0 else grid[:, middle[0]]
+    assert crossing(profile, 0) + 0.5 == pytest.approx((letterbox.start[axis] + edge) / cell, abs=0.02)
+    beside = profile[math.ceil((letterbox.start[axis] + plane[axis]) / cell) + 1 :]
+    assert (beside == along.min()).all()
+
+
+def test_logits_that_fit_the_cells_are_not_touched():
+    letterbox = Letterbox.fit((64, 40), side=256, multiple=256)
+    logits = np.random.default_rng(0).normal(size=(64, 40)).astype(np.float32)
+    grid = letterbox.logits_to_frame(logits, side=64)
+    assert grid.dtype == np.float32
+    np.testing.assert_array_equal(grid[:40], logits.T)
+    assert (grid[40:] == logits.min()).all()
 
 
 def test_i_is_the_column_and_j_the_row():

@@ -97,6 +97,8 @@ class StaysInPlace(FakeModel):
 
 
 class Batches(FakeModel):
+    most_images = 2
+
     def embed_batch(self, images):
         return [self.embed(image) for image in images]
 
@@ -119,6 +121,15 @@ class MixesImages(Batches):
         return super().embed_batch(images)[::-1]
 
 
+class EncodesNone(Batches):
+    most_images = 0
+
+
+class DecodesBatchesOnly(FakeModel):
+    def decode_batch(self, embedding, prompts, previous=None):
+        return [self.decode(embedding, one) for one in prompts]
+
+
 class PredictsOnce(DoesNotPredict):
     def decode(self, embedding, prompts, previous=None):
         return (super() if self.decodes else super(DoesNotPredict, self)).decode(embedding, prompts, previous)
@@ -139,6 +150,8 @@ def test_a_model_that_does_several_at_once_may_do_so():
         (MixesObjects, conformance.check_batches, "among others"),
         (ForgetsWhatWasBefore, conformance.check_batches, "among others"),
         (MixesImages, conformance.check_batches, "embedded among others"),
+        (EncodesNone, conformance.check_batches, "0 images"),
+        (DecodesBatchesOnly, conformance.check_batches, "lacks most_images, embed_batch"),
         (SwapsAxes, conformance.check_finds_a_plain_object, "Dice"),
         (Drifts, conformance.check_finds_a_plain_object, "Dice"),
         (StaysInPlace, conformance.check_translation, "after a shift"),

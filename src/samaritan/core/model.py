@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -240,6 +240,11 @@ class BatchModel(Protocol):
     What comes out is what ``embed`` and ``decode`` give, to rounding. ``embed_all`` and ``decode_all`` ask any model.
     """
 
+    @property
+    def most_images(self) -> int:
+        """Images that are encoded at once, as there is room now; 1 where that does not pay. See ``images_at_once``."""
+        ...
+
     def embed_batch(self, images: Sequence[Image]) -> list[Embedding]:
         """Encode images of any sizes; see ``embed_all``."""
         ...
@@ -252,6 +257,11 @@ class BatchModel(Protocol):
     ) -> list[Prediction]:
         """Return masks for each of several objects in one image; see ``decode_all``."""
         ...
+
+
+def images_at_once(model: Model) -> int:
+    """Return how many images it pays to have at hand for ``embed_all``; at least 1."""
+    return model.most_images if isinstance(model, BatchModel) else 1
 
 
 def embed_all(model: Model, images: Sequence[Image]) -> list[Embedding]:
@@ -306,13 +316,17 @@ def decode_all(
 
 
 @contextmanager
-def telling_which(what: str, number: int, total: int) -> Iterator[None]:
-    """Let errors of the code within say which of ``total`` things it was about: ``"object 2 of 5: ..."``."""
+def telling_of(what: str) -> Iterator[None]:
+    """Let errors of the code within say what they are about: ``"object 'liver': ..."``."""
     try:
         yield
     except SamaritanError as error:
-        got = f"{what} {number} of {total}: {error.got}"
-        raise type(error)(got=got, wanted=error.wanted, fix=error.fix) from error
+        raise type(error)(got=f"{what}: {error.got}", wanted=error.wanted, fix=error.fix) from error
+
+
+def telling_which(what: str, number: int, total: int) -> AbstractContextManager[None]:
+    """Let errors of the code within say which of ``total`` things they are about: ``"object 2 of 5: ..."``."""
+    return telling_of(f"{what} {number} of {total}")
 
 
 def require_same_grid(embedding: Embedding, prompts: Prompts, previous: Prediction | None) -> None:

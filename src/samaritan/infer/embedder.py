@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samaritan.core.geometry import Axis, Geometry
 from samaritan.core.image import Image, Window
-from samaritan.core.model import Embedding, Model
+from samaritan.core.model import Embedding, Model, embed_all, images_at_once
 from samaritan.infer.cache import EmbeddingCache, content_key
 from samaritan.infer.channels import Channels, MissingChannelWarning, rule_of
 from samaritan.infer.intensity import IntensityMap
@@ -25,6 +25,7 @@ from samaritan.infer.turn import Turn
 # A plane, an axis for the whole image turned so that it is k, or None for the whole image as it is.
 Where = tuple[Axis, int] | Axis | None
 Packed = Mapping[str, NDArray[Any]]
+Key = tuple[Where, bool]  # with whether it is the ``SquareView`` of the plane
 
 # Small arrays may be sizes or scales: only the bulk is worth halving.
 _HALVE_FROM = 4096
@@ -48,6 +49,8 @@ class Embedder:
         Where to keep embeddings on disk; None keeps them in memory only.
     max_bytes
         What the embeddings held in memory may take.
+    together
+        Whether several planes may be encoded at once, and the model asked about several objects; it takes more memory.
 
     Raises
     ------
@@ -64,18 +67,19 @@ class Embedder:
         channels: Channels | str | None = None,
         cache: EmbeddingCache | None = None,
         max_bytes: int = DEFAULT_EMBEDDINGS,
+        together: bool = True,
     ) -> None:
-        self.image, self.cache = image, cache
+        self.image, self.cache, self.together = image, cache, together
         self.stopwatch = Stopwatch()
-        self.held: ByteLRU[tuple[Where, bool], Packed] = ByteLRU(max_bytes)
-        self._current: tuple[tuple[Where, bool], Embedding] | None = None
+        self.held: ByteLRU[Key, Packed] = ByteLRU(max_bytes)
+        self._current: tuple[Key, Embedding] | None = None
         with self.stopwatch("prepare"):
             self._intensity = IntensityMap.of(image, model.card, window=window, channels=rule_of(channels))
         picked = self._intensity.picked
         if picked.missing:
             told = f"left out, because missing or empty: {', '.join(picked.missing)}; used: {', '.join(picked.used)}"
             warnings.warn(f"channels {told}", MissingChannelWarning, stacklevel=2)
-        self.model = PerChannel(model) if picked.apart else model
+        self.model = PerChannel(model, channels=len(picked.layers)) if picked.apart else model
 
     def prepared(self, where: Where) -> Image:
         """Return a plane ``(axis, index)``, or the whole image, turned or as it is, as the model wants it."""
@@ -99,11 +103,32 @@ class Embedder:
             self._current = ((where, square), self._unpacked(where, square=square))
         return self._current[1]
 
+    @property
+    def batch(self) -> int:
+        """Planes that are encoded at once, if they are all known to be needed; 1 where that does not pay."""
+        return images_at_once(self.model) if self.together else 1
+
+    def in_turn(self, planes: Sequence[tuple[Axis, int]]) -> Iterator[tuple[Axis, int]]:
+        """Yield planes whose embeddings are all needed, one after the other; encode several at once where that pays."""
+        for n, where in enumerate(planes):
+            if (where, False) not in self.held:
+                self._encode_ahead(planes[n:])
+            yield where
+
+    def _encode_ahead(self, planes: Sequence[tuple[Axis, int]]) -> None:
+        """Encode the first of some planes at once: no more than can be held until they are asked for.
+
+        What one takes is seen from those that are held; the first of all is encoded alone.
+        """
+        most = min(self.batch, self.held.max_bytes * len(self.held) // max(1, self.held.nbytes))
+        if most > 1:
+            self._current = None
+            self._hold([key for where in planes if (key := (where, False)) not in self.held][:most])
+
     def _unpacked(self, where: Where, *, square: bool) -> Embedding:
         packed = self.held.get((where, square))
         if packed is None:
-            packed = self._packed(where, square=square)
-            self.held.put((where, square), packed, nbytes=sum(array.nbytes for array in packed.values()))
+            [packed] = self._hold([(where, square)])
         geometry = self._grid(where)
         if square:
             geometry = SquareView.of(geometry).geometry
@@ -119,19 +144,39 @@ class Embedder:
             case axis:
                 return Turn.of(self.image.geometry, axis).change.target
 
-    def _packed(self, where: Where, *, square: bool) -> Packed:
+    def _hold(self, keys: Sequence[Key]) -> list[Packed]:
+        """Hold the embeddings of some planes, and return them."""
+        found = self._packed([self._seen(where, square=square) for where, square in keys])
+        for key, packed in zip(keys, found, strict=True):
+            self.held.put(key, packed, nbytes=sum(array.nbytes for array in packed.values()))
+        return found
+
+    def _seen(self, where: Where, *, square: bool) -> Image:
         prepared = self.prepared(where)
-        if square:
-            prepared = SquareView.of(prepared.geometry).image(prepared)
+        return SquareView.of(prepared.geometry).image(prepared) if square else prepared
+
+    def _packed(self, images: Sequence[Image]) -> list[Packed]:
+        """Return the embeddings of prepared images: from disk, or encoded, several at once where the model can."""
+        names: list[str] = []
+        found: dict[str, Packed] = {}
+        missing: dict[str, Image] = {}
         with self.stopwatch("embed"):
-            key = content_key(prepared, self.model.card) if self.cache else ""
-            packed: Packed | None = self.cache.get(key) if self.cache else None
-            if packed is None:
-                fresh = self.model.pack(self.model.embed(prepared))
-                packed = {name: _halved(array) for name, array in fresh.items()}
+            for number, image in enumerate(images):
+                name = content_key(image, self.model.card) if self.cache else str(number)
+                kept = self.cache.get(name) if self.cache else None
+                if kept is None:
+                    missing[name] = image
+                else:
+                    found[name] = kept
+                names.append(name)
+            for name, embedding in zip(missing, self._encoded(list(missing.values())), strict=True):
+                found[name] = {part: _halved(array) for part, array in self.model.pack(embedding).items()}
                 if self.cache:
-                    self.cache.put(key, packed)
-        return packed
+                    self.cache.put(name, found[name])
+        return [found[name] for name in names]
+
+    def _encoded(self, images: Sequence[Image]) -> list[Embedding]:
+        return embed_all(self.model, images) if len(images) > 1 else [self.model.embed(image) for image in images]
 
 
 def _halved(array: NDArray[Any]) -> NDArray[Any]:

@@ -33,6 +33,9 @@ class ByteLRU(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K) -> V | None:
         """Return the value and mark it as used; None if there is none."""
         if key not in self._entries:

@@ -8,10 +8,9 @@ best mask counts, as the others stand in another order in every channel; the sco
 from __future__ import annotations
 
 import hashlib
-import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +26,9 @@ from samaritan.core.model import (
     Prediction,
     Step,
     StepwiseModel,
+    decode_all,
     embed_all,
+    images_at_once,
     unheard,
 )
 from samaritan.core.prompts import Prompts
@@ -80,16 +81,32 @@ class PerChannel:
     ----------
     model
         Who is asked about each channel; one that wants three gets the channel three times.
+    channels
+        How many an image is expected to have: the more there are, the fewer images are encoded at once.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, *, channels: int = 1) -> None:
+        self.model, self._channels = model, channels
         self.card = replace(model.card, sha256=hashlib.sha256(f"per channel {model.card.sha256}".encode()).hexdigest())
 
     def embed(self, image: Image) -> ChannelEmbeddings:
         """Encode each channel of ``image``, already scaled to ``card.intensity_range``."""
+        return _joined(embed_all(self.model, self._pictures(image)))
+
+    @property
+    def most_images(self) -> int:
+        """Images whose channels are encoded at once; see ``core.model.images_at_once``."""
+        return max(1, images_at_once(self.model) // self._channels)
+
+    def embed_batch(self, images: Sequence[Image]) -> list[Embedding]:
+        """Encode the channels of all images, at once where the model can; see ``core.model.embed_all``."""
+        pictures = [self._pictures(image) for image in images]
+        each = iter(embed_all(self.model, [picture for several in pictures for picture in several]))
+        return [_joined(islice(each, len(several))) for several in pictures]
+
+    def _pictures(self, image: Image) -> list[Image]:
         seen = (as_model_sees(channel, self.card) for channel in image.array[:, None])
-        return _joined(embed_all(self.model, [replace(image, array=array, channels=names) for array, names in seen]))
+        return [replace(image, array=array, channels=names) for array, names in seen]
 
     def decode(self, embedding: Embedding, prompts: Prompts, previous: Prediction | None = None) -> Prediction:
         """Return what the answers for all channels come to, one mask; ``previous`` is told to each.
@@ -117,7 +134,26 @@ class PerChannel:
             told(1, 1)
             return prediction
 
-        return pooled(map(answer, range(len(parts))), embedding.geometry)
+        pool = Pool()
+        for at in range(len(parts)):
+            pool.add(answer(at))
+        return pool.prediction(embedding.geometry)
+
+    def decode_batch(
+        self,
+        embedding: Embedding,
+        prompts: Sequence[Prompts],
+        previous: Sequence[Prediction | None] | None = None,
+    ) -> list[Prediction]:
+        """Return what the answers about each object come to; each channel is asked about all at once where it can be.
+
+        See ``core.model.decode_all``.
+        """
+        pools = [Pool() for _ in prompts]
+        for part in cast("ChannelEmbeddings", embedding).parts:
+            for pool, answer in zip(pools, decode_all(self.model, part, prompts, previous), strict=True):
+                pool.add(answer)
+        return [pool.prediction(embedding.geometry) for pool in pools]
 
     def pack(self, embedding: Embedding) -> Mapping[str, NDArray[Any]]:
         """Return the arrays of every channel, its number before their names."""
@@ -139,18 +175,28 @@ def _joined(embeddings: Iterable[Embedding]) -> ChannelEmbeddings:
     return GrowingChannelEmbeddings(parts) if growing else ChannelEmbeddings(parts)
 
 
-def pooled(answers: Iterable[Prediction], geometry: Geometry) -> Prediction:
-    """Return what predictions of one object on one grid come to; at least one. See the module for how.
+class Pool:
+    """What answers about one object on one grid come to, taken one by one; see the module for how.
 
-    They are let go one by one, so that of a volume no more than one is held.
+    It holds their sum, so that of a volume there need be no more than one answer at a time.
     """
-    scores: list[float] = []
 
-    def probabilities(answer: Prediction) -> NDArray[np.float32]:
-        scores.append(answer.score)
-        return np.asarray(expit(answer.logits[:1]))
+    def __init__(self) -> None:
+        self._total: NDArray[np.float32] | None = None
+        self._scores: list[float] = []
 
-    mean = reduce(operator.iadd, map(probabilities, answers))
-    mean /= len(scores)
-    logits = logit(np.clip(mean, _SURE, 1 - _SURE, out=mean), out=mean)
-    return Prediction(logits, np.array([np.mean(scores)], np.float32), geometry)
+    def add(self, answer: Prediction) -> None:
+        """Take one answer more."""
+        probabilities = np.asarray(expit(answer.logits[:1]), np.float32)
+        if self._total is None:
+            self._total = probabilities
+        else:
+            self._total += probabilities
+        self._scores.append(answer.score)
+
+    def prediction(self, geometry: Geometry) -> Prediction:
+        """Return what they come to; at least one, and none comes after."""
+        mean = cast("NDArray[np.float32]", self._total)
+        mean /= len(self._scores)
+        logits = logit(np.clip(mean, _SURE, 1 - _SURE, out=mean), out=mean)
+        return Prediction(logits, np.array([np.mean(self._scores)], np.float32), geometry)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -25,7 +26,7 @@ from samaritan.infer.embedder import Embedder
 from samaritan.infer.memory import arrays_nbytes, plan_embeddings
 from samaritan.infer.planes import choose_axis
 from samaritan.infer.propagation import DEFAULT_PROPAGATION
-from samaritan.infer.segment import decode_whole, require_objects
+from samaritan.infer.segment import decode_whole, each_of, naming, require_objects
 from samaritan.infer.turn import Turn
 from samaritan.infer.volume import ObjectSegmenter, Route, at_once, plan_route, shared_planes, start
 
@@ -86,7 +87,8 @@ def plan(
     require_objects(image, objects)
     with TemporaryDirectory(prefix="samaritan-") as folder:
         started = perf_counter()
-        embedder = Embedder(model, image, window=window, channels=channels, cache=EmbeddingCache(folder))
+        cache, together = EmbeddingCache(folder), max_memory is None  # as in ``segment``
+        embedder = Embedder(model, image, window=window, channels=channels, cache=cache, together=together)
         if model.card.dims == 3:
             return _of_volume(embedder, objects, axis, max_memory, started)
         return _of_planes(embedder, objects, axis, max_memory, started)
@@ -95,27 +97,33 @@ def plan(
 def _of_planes(
     embedder: Embedder, objects: Mapping[str, Prompts], axis: Axis | None, max_memory: int | None, started: float
 ) -> Plan:
-    axes = {name: choose_axis(prompts, axis) for name, prompts in objects.items()}
-    routes = {name: plan_route(prompts, axes[name]) for name, prompts in objects.items()}
+    axes = each_of(objects, lambda _, prompts: choose_axis(prompts, axis))
+    routes = each_of(objects, lambda name, prompts: plan_route(prompts, axes[name]))
     name, prompts = next(iter(objects.items()))
     across, held = _across(prompts, axes[name], routes[name]), embedder.held
+    encoded: list[int] = []  # planes, after each step
 
     def begin(step: Callable[[], None]) -> None:
-        ObjectSegmenter(embedder, prompts, axes[name], DEFAULT_PROPAGATION, step).run()
+        def tick() -> None:
+            encoded.append(len(held))
+            step()
 
-    trial = _try(begin, lambda: held.nbytes, started=started, least=_SLICES)
+        with naming(name, objects):
+            ObjectSegmenter(embedder, prompts, axes[name], DEFAULT_PROPAGATION, tick).run()
+
+    # Where several planes are encoded at once, the first ones are within the first step: more are wanted.
+    trial = _try(begin, lambda: held.nbytes, started=started, least=_SLICES + embedder.batch - 1)
     done = len(trial.seconds)
     # With its planes encoded, the same again takes what decoding does.
     decode_s = _try(begin, lambda: 0, started=perf_counter(), steps=done).seconds[-1] / (done + across)
-    followed = len(held) - across - 1  # planes encoded since the first step
+    followed = len(held) - encoded[0]  # since the first step
     if followed:
         embed_s = (trial.seconds[-1] - trial.seconds[0] - (done - 1) * decode_s) / followed
         size = (held.nbytes - trial.nbytes[0]) // followed
     else:
         embed_s = (trial.seconds[-1] - (done + across) * decode_s) / len(held)
         size = held.nbytes // len(held)
-    # Under a limit each is decoded alone; see ``segment``.
-    saved = _saved(embedder, objects, axes, decode_s) if max_memory is None else 0.0
+    saved = _saved(embedder, objects, axes, decode_s) if embedder.together else 0.0
     planes, decodes = _count(objects, axes, routes)
     to_encode, to_decode = max(0, planes - len(held)), max(0, decodes - done - across)
     growth = to_encode * size
@@ -132,13 +140,15 @@ def _of_planes(
 def _saved(embedder: Embedder, objects: Mapping[str, Prompts], axes: Mapping[str, Axis], decode_s: float) -> float:
     """Return the seconds that are saved because some objects are decoded together, as tried on a plane that is held."""
     shared = shared_planes(
-        ObjectSegmenter(embedder, prompts, axes[name], DEFAULT_PROPAGATION, lambda: None)
-        for name, prompts in objects.items()
+        {
+            name: ObjectSegmenter(embedder, prompts, axes[name], DEFAULT_PROPAGATION, lambda: None)
+            for name, prompts in objects.items()
+        }
     )
     where = next((where for where in shared if embedder.held.get((where, False)) is not None), None)
     if where is None:
         return 0.0
-    some = shared[where][: at_once(embedder, where)]
+    some = dict(islice(shared[where].items(), at_once(embedder, where)))
     started = perf_counter()
     start(embedder, where, some)
     together_s = (perf_counter() - started) / len(some)
@@ -151,13 +161,14 @@ def _of_volume(
     model = embedder.model
     seconds, fresh = 0.0, 0
     done = rest = grown = 0
-    for prompts in objects.values():
-        model.card.require_prompts(prompts)
-        turn = Turn.wanted(model.card, prompts.geometry, choose_axis(prompts, axis))
-        embedding = embedder.embedding(turn.where)
-        seconds, before = seconds + perf_counter() - started, embedding.nbytes
-        fresh = fresh or before
-        trial, left = _try_volume(model, embedding, turn.prompts(prompts))
+    for name, prompts in objects.items():
+        with naming(name, objects):
+            model.card.require_prompts(prompts)
+            turn = Turn.wanted(model.card, prompts.geometry, choose_axis(prompts, axis))
+            embedding = embedder.embedding(turn.where)
+            seconds, before = seconds + perf_counter() - started, embedding.nbytes
+            fresh = fresh or before
+            trial, left = _try_volume(model, embedding, turn.prompts(prompts))
         seconds += trial.seconds[-1] + left * trial.step_s
         done, rest, grown = done + len(trial.seconds), rest + left, grown + embedding.nbytes - before
         started = perf_counter()

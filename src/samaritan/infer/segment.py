@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, Geometry, axis_number
@@ -23,7 +24,10 @@ from samaritan.infer.propagation import DEFAULT_PROPAGATION, Propagation
 from samaritan.infer.shapes import Bools
 from samaritan.infer.timing import Progress
 from samaritan.infer.turn import Turn
-from samaritan.infer.volume import ObjectSegmenter, plan_route, shared_planes, start_together
+from samaritan.infer.volume import ObjectSegmenter, plan_route, shared_planes, start_together, telling_object
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,7 +102,8 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
     Raises
     ------
     PromptError
-        If there is no object, an object has no positive prompt, or the model does not take its kind.
+        If there is no object, an object has no positive prompt, or the model does not take its kind; of several it
+        names the object.
     GeometryMismatchError
         If prompts are on another grid than the image.
     ImageError, UnknownNameError
@@ -107,16 +112,15 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
         If it cannot be done within ``max_memory``.
     """
     require_objects(image, objects)
-    embedder = Embedder(model, image, window=window, channels=channels, cache=cache, max_bytes=0)
-    axes: dict[str, Axis] = {name: choose_axis(prompts, axis) for name, prompts in objects.items()}
+    # A limit is for those who have little memory: what several planes or objects take at once is not foreseen.
+    together = max_memory is None
+    embedder = Embedder(model, image, window=window, channels=channels, cache=cache, max_bytes=0, together=together)
+    axes = each_of(objects, lambda _, prompts: choose_axis(prompts, axis))
     with ExitStack() as stack:
         if not _fit_memory(embedder, objects, axes, max_memory) and cache is None:
             # What does not fit in memory is kept on disk rather than encoded again for every object.
             embedder.cache = EmbeddingCache(stack.enter_context(TemporaryDirectory(prefix="samaritan-")))
-        # A limit is for those who have little memory: what several objects take at once is not foreseen.
-        results = segment_objects(
-            embedder, objects, axes, propagation=propagation, progress=progress, together=max_memory is None
-        )
+        results = segment_objects(embedder, objects, axes, propagation=propagation, progress=progress)
     return Segmentation(results, image.geometry, embedder.stopwatch.seconds)
 
 
@@ -149,24 +153,37 @@ def segment_objects(
     *,
     propagation: Propagation = DEFAULT_PROPAGATION,
     progress: Progress | None = None,
-    together: bool = True,
 ) -> tuple[SegmentedObject, ...]:
     """Segment objects of the embedder's image, each along its axis; see ``segment``.
 
-    With ``together``, planes that several of them are prompted in are decoded for several at once.
+    Planes that several of them are prompted in are decoded for several at once, if the embedder is ``together``.
     """
     told = {name: _Told(name, progress) for name in objects}
     if embedder.model.card.dims == 3:
-        return tuple(_whole(embedder, prompts, axes[name], told[name]) for name, prompts in objects.items())
-    begun = {
-        name: ObjectSegmenter(embedder, prompts, axes[name], propagation, told[name].tick)
-        for name, prompts in objects.items()
-    }
+        whole = each_of(objects, lambda name, prompts: _whole(embedder, prompts, axes[name], told[name]))
+        return tuple(whole.values())
+    begun = each_of(
+        objects, lambda name, prompts: ObjectSegmenter(embedder, prompts, axes[name], propagation, told[name].tick)
+    )
     for name, segmenter in begun.items():
         told[name].total = segmenter.route.stop - segmenter.route.start
-    if together:
-        start_together(embedder, shared_planes(begun.values()))
-    return tuple(_followed(segmenter, told[name]) for name, segmenter in begun.items())
+    if embedder.together:
+        start_together(embedder, shared_planes(begun))
+    return tuple(each_of(begun, lambda name, segmenter: _followed(segmenter, told[name])).values())
+
+
+def each_of(objects: Mapping[str, T], work: Callable[[str, T], R]) -> dict[str, R]:
+    """Return what ``work`` makes of the name and the rest of each object, by name; see ``naming``."""
+    done = {}
+    for name, item in objects.items():
+        with naming(name, objects):
+            done[name] = work(name, item)
+    return done
+
+
+def naming(name: str, objects: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Let errors of the code within name the object that they are about, if it is one of several."""
+    return telling_object(name) if len(objects) > 1 else nullcontext()
 
 
 class _Told:
@@ -234,7 +251,8 @@ def _fit_memory(
     plan_embeddings(max_memory, arrays=arrays, embedding=0)
     name, prompts = next(iter(objects.items()))
     if card.dims == 2:
-        first: Where = (axes[name], plan_route(prompts, axes[name]).first)
+        with naming(name, objects):
+            first: Where = (axes[name], plan_route(prompts, axes[name]).first)
         parts = sum(geometry.shape[axis_number(axis)] for axis in set(axes.values()))
     else:
         first = Turn.wanted(card, geometry, axes[name]).where

@@ -14,15 +14,19 @@ Negative prompts count in the slice that they lie in. Within a box over several 
 mask over several slices is refined slice by slice, and not followed beyond them.
 
 An image of one plane is the case of one prompted slice.
+
+Slices that are all going to be decoded are encoded several at once where that pays (``Embedder.in_turn``); those along
+which an object is followed one by one, for nobody knows which will be the last.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import cast
 
 import numpy as np
@@ -30,7 +34,7 @@ import numpy as np
 from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, axis_number
 from samaritan.core.image import take_plane
-from samaritan.core.model import Prediction, decode_all
+from samaritan.core.model import Prediction, decode_all, telling_of
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompt, Prompts
 from samaritan.infer.crossing import boxes_by_slice, shows_across
 from samaritan.infer.embedder import Embedder
@@ -162,9 +166,8 @@ class ObjectSegmenter:
 
     def run(self) -> None:
         """Fill ``mask``."""
-        for index in self.route.prompted:
-            if index not in self._starts:
-                self.start(index, self._predict((self._axis, index), self._here(index)))
+        for index in self._in_turn(index for index in self.route.prompted if index not in self._starts):
+            self.start(index, self._predict((self._axis, index), self._here(index)))
         found: dict[int, Slice] = {}
         for block in self.route.unstarted:
             found |= self._start_in(block)
@@ -197,11 +200,11 @@ class ObjectSegmenter:
         """Return slices of a box with what they show of the object: all, the one where it shows best, or none."""
         boxes = self._boxes_across(block)
         if boxes:
-            found = {index: self._decode(index, self._boxed(index, box)) for index, box in boxes.items()}
+            found = {index: self._decode(index, self._boxed(index, boxes[index])) for index in self._in_turn(boxes)}
             believed = {index: now for index, now in found.items() if now.area >= self._rule.min_pixels}
             if believed:
                 return believed
-        probes = {index: self._decode(index, self._here(index)) for index in _probes(block)}
+        probes = {index: self._decode(index, self._here(index)) for index in self._in_turn(_probes(block))}
         index = max(probes, key=lambda n: probes[n].score if probes[n].area >= self._rule.min_pixels else 0.0)
         return {index: probes[index]} if probes[index].area >= self._rule.min_pixels else {}
 
@@ -247,7 +250,7 @@ class ObjectSegmenter:
             self._follow(last, range(above - 1, middle - 1 if first.area else below, -1))
             return
         min_score = self._rule.min_score * min(first.score, last.score)
-        for index in _inwards(below, above):
+        for index in self._in_turn(_inwards(below, above)):
             fraction = (index - below) / (above - below)
             found = self._decode_between(index, between(first.mask, last.mask, fraction), min_score)
             if not found.area:
@@ -266,6 +269,10 @@ class ObjectSegmenter:
         found = self._decode_like(index, shape, self._rule.hints)
         believed = found.score >= min_score and overlap(found.mask, shape) >= self._rule.min_agreement
         return found if believed else replace(found, mask=shape & self._allowed(index))
+
+    def _in_turn(self, indices: Iterable[int]) -> Iterator[int]:
+        """Yield slices that are all going to be decoded; see ``Embedder.in_turn``."""
+        return (index for _, index in self._embedder.in_turn([(self._axis, index) for index in indices]))
 
     # -- one slice ----------------------------------------------------------------------------------------------
 
@@ -356,28 +363,34 @@ class ObjectSegmenter:
         return replace(found, mask=take_plane(self.mask, self._axis, index)[..., 0])
 
 
-Shared = dict[tuple[Axis, int], list[ObjectSegmenter]]
+Shared = dict[tuple[Axis, int], dict[str, ObjectSegmenter]]
 
 
-def shared_planes(segmenters: Iterable[ObjectSegmenter]) -> Shared:
-    """Return the planes that several objects are prompted in, with those objects.
+def shared_planes(segmenters: Mapping[str, ObjectSegmenter]) -> Shared:
+    """Return the planes that several objects are prompted in, with those objects by name.
 
     What only one is prompted in is left to it: nothing is gained, and its slices are then encoded in the order in which
     it needs them.
     """
-    by_plane: defaultdict[tuple[Axis, int], list[ObjectSegmenter]] = defaultdict(list)
-    for segmenter in segmenters:
+    by_plane: defaultdict[tuple[Axis, int], dict[str, ObjectSegmenter]] = defaultdict(dict)
+    for name, segmenter in segmenters.items():
         for where in segmenter.prompted:
-            by_plane[where].append(segmenter)
+            by_plane[where][name] = segmenter
     return {where: here for where, here in by_plane.items() if len(here) > 1}
 
 
 def start_together(embedder: Embedder, shared: Shared) -> None:
-    """Decode the shared planes, for several objects at once where the model can; each ``run`` goes on from there."""
-    for where, here in shared.items():
-        most = at_once(embedder, where)
-        for first in range(0, len(here), most):
-            start(embedder, where, here[first : first + most])
+    """Decode the shared planes, for several objects at once where the model can; each ``run`` goes on from there.
+
+    Raises
+    ------
+    PromptError
+        As ``start``.
+    """
+    for where in embedder.in_turn(list(shared)):
+        left = iter(shared[where].items())
+        while some := dict(islice(left, at_once(embedder, where))):
+            start(embedder, where, some)
 
 
 def at_once(embedder: Embedder, where: tuple[Axis, int]) -> int:
@@ -386,11 +399,32 @@ def at_once(embedder: Embedder, where: tuple[Axis, int]) -> int:
     return max(1, min(_AT_ONCE, _LOGITS_BYTES // (pixels * _BYTES_A_PIXEL)))
 
 
-def start(embedder: Embedder, where: tuple[Axis, int], segmenters: list[ObjectSegmenter]) -> None:
-    """Decode a plane for several objects at once."""
-    questions = [segmenter.question(where[1]) for segmenter in segmenters]
+def start(embedder: Embedder, where: tuple[Axis, int], segmenters: Mapping[str, ObjectSegmenter]) -> None:
+    """Decode a plane for several objects at once.
+
+    Raises
+    ------
+    PromptError
+        As ``Model.decode``; it names the object.
+    """
+    questions = {}
+    for name, segmenter in segmenters.items():
+        with telling_object(name):
+            questions[name] = segmenter.question(where[1])
     embedding = embedder.embedding(where)
     with embedder.stopwatch("decode"):
-        answers = decode_all(embedder.model, embedding, questions)
-    for segmenter, answer in zip(segmenters, answers, strict=True):
+        try:
+            answers = decode_all(embedder.model, embedding, list(questions.values()))
+        except PromptError:
+            # It tells which by its number among these; asked about each alone, by its name.
+            for name, question in questions.items():
+                with telling_object(name):
+                    embedder.model.decode(embedding, question)
+            raise
+    for segmenter, answer in zip(segmenters.values(), answers, strict=True):
         segmenter.start(where[1], answer)
+
+
+def telling_object(name: str) -> AbstractContextManager[None]:
+    """Let errors of the code within say which of several objects they are about, as people call it."""
+    return telling_of(f"object '{name}'")

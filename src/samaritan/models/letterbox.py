@@ -123,6 +123,26 @@ class Letterbox:
             touched[: self.content[1], : self.content[0]] |= whole[row[:, None], column[None, :]]
         return touched
 
+    def logits_to_frame(self, logits: Floats, *, side: int) -> Floats:
+        """Bring logits (i, j) of the plane onto a grid of ``side`` x ``side`` cells over a square frame.
+
+        What is not of the plane is as its lowest. The plane may end within a cell. Cells lie where they lie all the
+        same, for a decoder looks at them together with the features below: those whose centres are on the plane are of
+        it, and the last may reach beyond.
+        """
+        beside, frame = float(logits.min()), self.frame[0]
+        cells = [max(1, (2 * n * side + frame) // (2 * frame)) for n in self.content]
+        # Where the last of them ends, in pixels of plane and margin. One division: what fits ends exactly there.
+        sizes = zip(cells, self.whole, self.content, strict=True)
+        ends = [n * frame * whole / (side * content) for n, whole, content in sizes]
+        lines = np.pad(logits, self.margin, constant_values=beside)
+        beyond = [max(0, math.ceil(end) - n) for end, n in zip(ends, lines.shape, strict=True)]
+        lines = np.pad(lines, [(0, n) for n in beyond], "edge")
+        grid = np.full((side, side), beside, np.float32)
+        # j along the rows of what is resized: it is turned when it is small.
+        grid[: cells[1], : cells[0]] = _resize(lines, (cells[1], cells[0]), box=(0.0, 0.0, ends[1], ends[0])).T
+        return grid
+
     def logits_from_frame(self, logits: Floats) -> Floats:
         """Bring logits over the whole frame, (m, rows, columns) at any resolution, onto the plane: (m, i, j, 1)."""
         rows, columns = logits.shape[1:]

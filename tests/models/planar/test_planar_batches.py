@@ -12,7 +12,7 @@ from tests.models.references import randomise
 from samaritan.core.errors import GeometryMismatchError, ImageError, PromptError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
-from samaritan.core.model import BatchModel
+from samaritan.core.model import BatchModel, images_at_once
 from samaritan.core.prompts import Box, Point, Prompts, Scribble
 from samaritan.models import sam
 from samaritan.models.planar import FrameSpec, PlanarModel
@@ -123,6 +123,16 @@ def test_pictures_encoded_together_are_what_they_are_alone(monkeypatch):
             assert (embedding.features[name] - features).abs().max() <= 1e-4
             held = embedding.features[name].untyped_storage().nbytes()
             assert held == features.nbytes, "an embedding holds on to the others"
+
+
+def test_a_cpu_encodes_one_picture_at_once_and_a_gpu_what_it_has_room_for(monkeypatch):
+    assert images_at_once(model()) == 1
+    assert GraphNetwork(None, None, model().network.spec).most_pictures == 1
+    elsewhere = copy(model().network)
+    elsewhere.device = torch.device("cuda")
+    for free, wanted in ((1 << 20, 1), (5 << 30, 5), (99 << 30, 16)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 99 << 30))
+        assert images_at_once(PlanarModel(model().card, elsewhere, model().frame)) == wanted
 
 
 def test_the_picture_that_is_refused_is_named_before_any_is_encoded(monkeypatch):

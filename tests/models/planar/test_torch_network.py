@@ -19,7 +19,6 @@ def test_gpus_without_bfloat16_compute_in_float16(monkeypatch, major, wanted):
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: type("Properties", (), {"major": major}))
     assert half_precision(CUDA) is wanted
 
@@ -68,3 +67,31 @@ def test_what_overflows_in_float16_is_computed_again_in_float32(network, monkeyp
     picture = np.full((1, 3, 4, 4), 40_000.0, np.float32)  # twice that is beyond 65504
     np.testing.assert_array_equal(network.encode(picture)["embedding"], 2 * picture)
     assert network.encoder.seen == [torch.float16, torch.float32]
+
+
+GLARING, PLAIN = (np.full((1, 3, 4, 4), value, np.float32) for value in (40_000.0, 3.0))
+HALF, FULL = torch.float16, torch.float32
+
+
+@pytest.mark.parametrize(
+    ("pictures", "wanted"),
+    [
+        ([GLARING, GLARING, PLAIN, GLARING], [HALF, FULL, HALF, FULL, FULL, FULL]),
+        ([GLARING, PLAIN, GLARING, PLAIN], [HALF, FULL, HALF, HALF, FULL, HALF]),
+    ],
+    ids=["twice in a row", "now and then"],
+)
+def test_after_two_overflows_in_a_row_float16_is_no_longer_tried(network, monkeypatch, pictures, wanted):
+    monkeypatch.setattr(torch_network, "half_precision", lambda _: HALF)
+    for picture in pictures:
+        np.testing.assert_array_equal(network.encode(picture)["embedding"], 2 * picture)
+    assert network.encoder.seen == wanted
+
+
+def test_pictures_that_were_encoded_at_once_are_computed_again_one_by_one(network, monkeypatch):
+    monkeypatch.setattr(torch_network, "half_precision", lambda _: HALF)
+    monkeypatch.setattr(TorchNetwork, "most_pictures", 3)
+    found = list(network.encode_all([PLAIN, GLARING, 2 * PLAIN]))
+    for features, picture in zip(found, [PLAIN, GLARING, 2 * PLAIN], strict=True):
+        np.testing.assert_array_equal(features["embedding"], 2 * picture)
+    assert network.encoder.seen == [HALF, FULL, FULL, FULL]

@@ -4,11 +4,13 @@ import functools
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from tests.models.references import randomise
 from torch.nn import functional
 
+from samaritan.models.planar import torch_network
 from samaritan.models.sam_med3d import FAMILY
 from samaritan.models.sam_med3d.encoder import Attention, Block
 from samaritan.models.sam_med3d.network import SamMed3D, Size
@@ -293,3 +295,28 @@ def test_the_network_on_a_device_gives_mask_0():
     assert runner.side == 48
     assert found.shape == (12, 12, 12)
     assert abs(found - wanted[0][0, 0].numpy()).max() <= CLOSE
+
+
+class Doubler(torch.nn.Module):
+    """Makes features that float16 cannot hold if the window is glaring."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def encode(self, windows):
+        product = windows @ (2 * torch.eye(windows.shape[-1]))
+        self.seen.append(product.dtype)
+        return product
+
+
+def test_windows_that_overflow_in_float16_are_encoded_in_float32(monkeypatch):
+    monkeypatch.setattr(torch_network, "half_precision", lambda _: torch.float16)
+    runner = TorchNetwork(Doubler(), "cpu")
+    for value in (3.0, 40_000.0, 40_000.0, 3.0):
+        features = runner.encode(np.full((4, 4, 4), value, np.float32))
+        assert features.dtype is torch.float32
+        assert features.shape == (1, 1, 4, 4, 4)
+        assert (features == 2 * value).all()
+    half, full = torch.float16, torch.float32
+    assert runner.module.seen == [half, half, full, half, full, full]

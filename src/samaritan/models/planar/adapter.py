@@ -83,6 +83,11 @@ class PlanarModel:
         logits, scores = self.network.decode(known.features, self._tokens(known, prompts, previous))
         return self._prediction(known, prompts, previous, logits, scores)
 
+    @property
+    def most_images(self) -> int:
+        """Planes that are encoded at once; see ``core.model.images_at_once``."""
+        return self.network.most_pictures
+
     def embed_batch(self, images: Sequence[Image]) -> list[Embedding]:
         """Encode planes, several at once where that pays; see ``core.model.embed_all``."""
         for number, image in enumerate(images, 1):

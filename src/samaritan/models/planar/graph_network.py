@@ -33,6 +33,11 @@ class GraphNetwork:
         return self._spec
 
     @property
+    def most_pictures(self) -> int:
+        """One: the graph is written for one, for which runtimes then plan their memory."""
+        return 1
+
+    @property
     def most_objects(self) -> int:
         """Objects that are decoded at once: two with masks of 256 pixels."""
         return self.spec.objects_in(MOST_BYTES)
@@ -42,7 +47,7 @@ class GraphNetwork:
         return self._encoder.run({"picture": picture})
 
     def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
-        """Encode many, one by one: the graph is written for one, for which runtimes then plan their memory."""
+        """Encode many, one by one; see ``most_pictures``."""
         return map(self.encode, pictures)
 
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:

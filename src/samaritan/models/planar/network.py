@@ -108,6 +108,11 @@ class Network(Protocol):
         ...
 
     @property
+    def most_pictures(self) -> int:
+        """Pictures that are encoded at once, as there is room now; 1 where that does not pay."""
+        ...
+
+    @property
     def most_objects(self) -> int:
         """Objects that are decoded at once, where that pays; 1 where it does not."""
         ...
@@ -117,7 +122,7 @@ class Network(Protocol):
         ...
 
     def encode_all(self, pictures: Iterable[Floats]) -> Iterator[Features]:
-        """Encode many, several at once where that pays, and let go of each when it is done."""
+        """Encode many, ``most_pictures`` at once, and let go of each when it is done."""
         ...
 
     def decode(self, features: Features, tokens: Tokens) -> tuple[Floats, Floats]:

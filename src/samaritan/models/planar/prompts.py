@@ -10,19 +10,14 @@ They take points, one box and an earlier mask. The rest is said in these terms:
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from samaritan.core.model import Prediction
 from samaritan.core.prompts import Box, Lasso, Point, Prompts, Scribble
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.planar.network import BOX_START, BOX_STOP, NEGATIVE, PAD, POSITIVE, Tokens
 from samaritan.models.prompt_areas import deepest, extent, inside, negative_strokes, require_start, spread, start_logits
-
-Floats = NDArray[np.float32]
 
 
 def tokens(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox, *, mask_side: int) -> Tokens:
@@ -48,7 +43,7 @@ def tokens(prompts: Prompts, previous: Prediction | None, letterbox: Letterbox, 
         placed = np.concatenate([placed, np.zeros((1, 2), np.float32)])
         labels.append(PAD)
     logits = start_logits(prompts, previous)
-    mask = None if logits is None else _to_frame(logits[0, ..., 0], letterbox, mask_side)
+    mask = None if logits is None else letterbox.logits_to_frame(logits[0, ..., 0], side=mask_side)
     return Tokens(placed, np.array(labels, np.int64), mask)
 
 
@@ -79,24 +74,3 @@ def _points(prompts: Prompts) -> tuple[list[NDArray[np.float64]], list[int]]:
             coords.append(deepest(area))
             labels.append(POSITIVE)
     return coords, labels
-
-
-def _to_frame(logits: Floats, letterbox: Letterbox, mask_side: int) -> Floats:
-    """Return logits (i, j) of the plane on the decoder's grid over the frame; what is not of the plane is beside.
-
-    The plane may end within a cell of that grid. Cells lie where they lie all the same, for the decoder looks at them
-    together with the features below: those whose centres are on the plane are of it, and the last may reach beyond.
-    """
-    beside = float(logits.min())
-    side, frame = mask_side, letterbox.frame[0]
-    cells = [max(1, (2 * n * side + frame) // (2 * frame)) for n in letterbox.content]
-    # Where the last of them ends, in pixels of the plane with its margin. One division: what fits ends exactly there.
-    sizes = zip(cells, letterbox.whole, letterbox.content, strict=True)
-    ends = [n * frame * whole / (side * content) for n, whole, content in sizes]
-    lines = np.pad(logits, letterbox.margin, constant_values=beside)
-    lines = np.pad(lines, [(0, max(0, math.ceil(end) - n)) for end, n in zip(ends, lines.shape, strict=True)], "edge")
-    plane = Pillow.fromarray(np.ascontiguousarray(lines, np.float32))  # j along its rows: turned when it is small
-    size, box = (cells[1], cells[0]), (0, 0, ends[1], ends[0])
-    mask = np.full((side, side), beside, np.float32)
-    mask[: cells[1], : cells[0]] = np.asarray(plane.resize(size, Pillow.Resampling.BILINEAR, box=box)).T
-    return mask

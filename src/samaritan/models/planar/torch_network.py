@@ -18,6 +18,7 @@ from samaritan.models.planar.network import MOST_BYTES, DecoderSpec, Features, F
 _MOST_PICTURES = 16  # that are encoded at once: more of them keep no GPU busier
 _GPU_BYTES = 512 << 20  # for objects that are decoded at once there: eight with masks of 256 pixels
 _PICTURE_BYTES = 1 << 30  # counted for one: more than any encoder's maps and weights of attention
+_MOST_OVERFLOWS = 2  # in a row, after which an encoder no longer tries float16
 
 
 def torch_device(device: str) -> torch.device:
@@ -53,17 +54,40 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def encoded(encoder: Callable[[Tensor], tuple[Tensor, ...]], given: Tensor) -> tuple[Tensor, ...]:
-    """Return what an encoder makes of its input, in float32; computed in half precision where the device has it."""
-    half = half_precision(given.device)
-    with torch.autocast(given.device.type, dtype=half, enabled=half is not None):
-        features = encoder(given)
-    # float16 ends at 65504, which weights trained in bfloat16 or float32 may exceed.
-    if half is torch.float16 and not all(bool(feature.isfinite().all()) for feature in features):
+class MixedPrecision:
+    """An encoder, computed in half precision where its device has it; what comes out is float32.
+
+    float16 ends at 65504, which features of weights trained in bfloat16 or float32 may exceed: those are computed again
+    in float32. Where that was so twice in a row it is the weights, not a picture: from then on all is done in float32.
+
+    Parameters
+    ----------
+    compute
+        Maps pictures (n, ...) to a tuple of features (n, ...).
+    """
+
+    def __init__(self, compute: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+        self._compute = compute
+        self._overflows = 0  # of the last calls, in a row
+
+    def __call__(self, given: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of pictures (n, ...)."""
+        half = half_precision(given.device)
+        if half is not torch.float16:
+            return self._computed(given, half)
+        if self._overflows < _MOST_OVERFLOWS:
+            features = self._computed(given, half)
+            if all(bool(feature.isfinite().all()) for feature in features):
+                self._overflows = 0
+                return features
+            self._overflows += 1
         # One by one: in float32 they take twice the room that there was.
-        alone = [encoder(one) for one in given.tensor_split(len(given))]
-        features = tuple(torch.cat(maps) for maps in zip(*alone, strict=True))
-    return tuple(feature.float() for feature in features)
+        alone = [self._computed(one, None) for one in given.tensor_split(len(given))]
+        return tuple(torch.cat(maps) for maps in zip(*alone, strict=True))
+
+    def _computed(self, given: Tensor, half: torch.dtype | None) -> tuple[Tensor, ...]:
+        with torch.autocast(given.device.type, dtype=half, enabled=half is not None):
+            return tuple(feature.float() for feature in self._compute(given))
 
 
 class TorchNetwork:
@@ -94,6 +118,7 @@ class TorchNetwork:
     ) -> None:
         self.device = torch_device(device)
         self.encoder, self.decoder = encoder.to(self.device).eval(), decoder.to(self.device).eval()
+        self._mixed = MixedPrecision(self.encoder)
         self._spec = DecoderSpec(dict(shapes), mask_side, pads_boxes)
 
     @property
@@ -126,7 +151,7 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def _encoded(self, pictures: Sequence[Floats]) -> list[Features]:
-        features = encoded(self.encoder, torch.from_numpy(np.concatenate(pictures)).to(self.device))
+        features = self._mixed(torch.from_numpy(np.concatenate(pictures)).to(self.device))
         # Cut apart into copies: a part of a tensor would hold on to all of it.
         each = zip(*(feature.tensor_split(len(pictures)) for feature in features), strict=True)
         return [dict(zip(self.spec.shapes, map(torch.clone, maps), strict=True)) for maps in each]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samaritan.models.planar.torch_network import encoded, torch_device
+from samaritan.models.planar.torch_network import MixedPrecision, torch_device
 from samaritan.models.sam_med3d.lattice import Floats, Ints
 from samaritan.models.sam_med3d.network import SamMed3D
 
@@ -24,6 +24,7 @@ class TorchNetwork:
     def __init__(self, module: SamMed3D, device: str = "auto") -> None:
         self.device = torch_device(device)
         self.module = module.to(self.device).eval()
+        self._mixed = MixedPrecision(lambda windows: (module.encode(windows),))
 
     @property
     def side(self) -> int:
@@ -34,7 +35,7 @@ class TorchNetwork:
     def encode(self, window: Floats) -> Tensor:
         """Return the features (1, channels, side / 16, ...); on a GPU in half precision."""
         given = torch.from_numpy(window).to(self.device)[None, None]
-        return encoded(lambda windows: (self.module.encode(windows),), given)[0]
+        return self._mixed(given)[0]
 
     @torch.inference_mode()
     def decode(self, features: Tensor, places: Floats, labels: Ints, mask: Floats) -> Floats:
