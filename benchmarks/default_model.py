@@ -5,7 +5,7 @@
 Protocol. Every evaluation case of the folder; of a volume, for each label the slice in which it is largest; up to three
 labels a case; of each label the largest connected piece, if it covers 0.1% of the image. Dice of that piece from its
 tight box; from a box whose sides are moved by up to 10%; from clicks, the first in the deepest point of the object and
-each next one in the deepest point of the largest error. Apart from these, of the masks that come back for the first
+each next one in the deepest point of all that is wrong. Apart from these, of the masks that come back for the first
 click, the best by the reference: what a user can have who looks at all of them, and no part of any goal. Means are
 taken over the objects of a case, the cases of a data set, and the data sets. Beside each answer stands the IoU that the
 model predicts for it.

@@ -19,7 +19,7 @@ def corrected(
 ) -> Iterator[Prediction]:
     """Yield the answer to `prompts`, if there are any, then that to each of so many `clicks` more.
 
-    Each click is in the deepest point of the largest error, the first from nothing in the deepest point of the object;
+    Each click is in the deepest point of all that is wrong, the first from nothing in the deepest point of the object;
     where none is left to give, the answer stays.
 
     Parameters
