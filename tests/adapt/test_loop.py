@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from samaritan.adapt import Group, Settings, fit  # noqa: E402
+from samaritan.adapt import Group, Settings, fit, loop  # noqa: E402
 from samaritan.adapt.loop import rate_factor  # noqa: E402
 from samaritan.adapt.state import load  # noqa: E402
 from samaritan.core.errors import CheckpointMismatchError, TrainingError  # noqa: E402
@@ -180,7 +180,11 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
         fit(_network(), Discs(), Settings(steps=3), tmp_path, config={"data": "discs"})
     with pytest.raises(CheckpointMismatchError, match="'data': 'discs'"):
         fit(_network(), Discs(), Settings(steps=2), tmp_path, config={"data": "rings"})
-    fit(_network(), Discs(), Settings(steps=2, workers=0, save_every_s=1.0), tmp_path, config={"data": "discs"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "made_with", lambda: {"samaritan": "newer"})
+        fit(_network(), Discs(), Settings(steps=2, workers=0, save_every_s=1.0), tmp_path, config={"data": "discs"})
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert (written["data"], written["made_with"]) == ("discs", {"samaritan": "newer"})
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from samaritan.adapt.journal import Entry, Journal
+from samaritan.adapt.provenance import made_with
 from samaritan.adapt.state import Average, State, load, save
 from samaritan.core.errors import TrainingError
 from samaritan.io.atomic import atomic_path
@@ -137,7 +138,8 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
 ) -> Result:
     """Train ``module`` in place.
 
-    The folder ``out`` gets ``config.json``, ``checkpoint.pt``, ``log.jsonl`` and ``curve.png``.
+    The folder ``out`` gets ``config.json``, with what the run was made with (``provenance``), ``checkpoint.pt``,
+    ``log.jsonl`` and ``curve.png``.
 
     Parameters
     ----------
@@ -169,7 +171,8 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
     if checkpoint.exists():
         trainer.restore(load(checkpoint, config=described))
     with atomic_path(out / "config.json") as staged:
-        staged.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        written = described | {"made_with": made_with()}  # not compared: a run may go on with newer code
+        staged.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     journal = Journal(out, step=trainer.step)
     saved, scores = time.monotonic(), {}
     with contextlib.closing(_batches(task, settings, trainer.step)) as batches:
