@@ -1,5 +1,6 @@
 """A bundle says what the network in PyTorch says, on every runtime, and refuses what is not whole."""
 
+import errno
 import functools
 import json
 import shutil
@@ -436,6 +437,15 @@ def test_cards_that_are_not_ours_are_refused(folder, tmp_path, old, new, reason)
 def test_a_process_that_ends_early_is_reported():
     with pytest.raises(ResourceError, match=r"'nowhere' ended early: .*unknown model"):
         peak_memory(Source("nowhere"), picture())
+
+
+def test_a_process_that_cannot_be_started_is_no_fault_of_the_folder(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(ResourceError, match=r"model 'tiny' in a process of its own: No space left.*TMPDIR"):
+        peak_memory(Source("tiny"), picture())
 
 
 def test_files_that_the_card_does_not_list_are_refused(folder, tmp_path):

@@ -49,13 +49,16 @@ def peak_memory(source: Source, image: Image) -> int:
     Raises
     ------
     ResourceError
-        If that process ended early: it may have had too little memory.
+        If that process ended early, or could not be started: there may be too little memory, or room for the image.
     """
-    with tempfile.TemporaryDirectory(prefix="samaritan-") as folder:
-        plane = Path(folder) / "plane.npz"
-        np.savez(plane, array=image.array, channels=np.array(image.channels))
-        command = [sys.executable, "-m", __name__, source.name, str(source.weights or ""), source.device, str(plane)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very file
+    try:
+        done = _tried(source, image)
+    except OSError as error:  # named here: whoever writes an export takes it for a fault of that folder
+        raise ResourceError(
+            got=f"cannot try model '{source.name}' in a process of its own: {error.strerror or error}",
+            wanted="memory for a second process, and room for a temporary file",
+            fix="Close other programs, or set TMPDIR to a folder on a disk with room",
+        ) from error
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
         raise ResourceError(
@@ -63,6 +66,14 @@ def peak_memory(source: Source, image: Image) -> int:
             wanted="memory for it beside what is held here",
         )
     return int(done.stdout.split()[-1])
+
+
+def _tried(source: Source, image: Image) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory(prefix="samaritan-") as folder:
+        plane = Path(folder) / "plane.npz"
+        np.savez(plane, array=image.array, channels=np.array(image.channels))
+        command = [sys.executable, "-m", __name__, source.name, str(source.weights or ""), source.device, str(plane)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very file
 
 
 def _main(name: str, weights: str, device: str, plane: str) -> None:
