@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from training.tiny.cases import VALIDATION_FAMILIES
 
 from samaritan import read, read_labels
+from samaritan.autoprompt import simulate
 from samaritan.core.errors import GeometryMismatchError
 from samaritan.core.image import Image
 from samaritan.core.model import ModelCard
@@ -53,8 +54,7 @@ class Target:
     @property
     def box(self) -> Box:
         """The tight box around it."""
-        i, j, _ = np.nonzero(self.mask)
-        return Box((int(i.min()), int(j.min()), 0), (int(i.max()) + 1, int(j.max()) + 1, 1))
+        return simulate.tight_box(simulate.Target.of_picture(self.mask[..., 0]))
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 from training.arguments import cases_folder
 from training.clicks import corrected
+from training.measures import dice
 
 from benchmarks.baselines import BASELINES, BASELINES_VERSION
 from benchmarks.cases import Case, Scene, Target, evaluation_cases, scenes
-from benchmarks.macro import Result, dice, grouped, iou_of, macro, macro_mean, table
+from benchmarks.macro import Result, grouped, iou_of, macro, macro_mean, table
 from benchmarks.page import page_with, replace_part
 from samaritan import load_model, segment
 from samaritan.autoprompt import simulate

@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from training.arguments import cases_folder
 from training.clicks import corrected
+from training.measures import dice
 
 from benchmarks.cases import Case, evaluation_cases, scenes
 from benchmarks.default_model import BOX, picture_of
-from benchmarks.macro import dice, table
+from benchmarks.macro import table
 from benchmarks.page import page_with, replace_part
 from samaritan import Prompts, load_model
 from samaritan.autoprompt import simulate

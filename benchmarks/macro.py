@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
-
 ROUNDS = 2000
 LEVEL = 0.95
 
@@ -48,13 +46,6 @@ class Estimate:
     def long(self) -> str:
         """The mean and its interval."""
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def dice(reference: Bools, predicted: Bools) -> float:
-    """Return Dice (1945) of two masks, `reference` not empty."""
-    return float(
-        2 * np.count_nonzero(reference & predicted) / (np.count_nonzero(reference) + np.count_nonzero(predicted))
-    )
 
 
 def iou_of(dice: float) -> float:

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 from training.arguments import cases_folder
+from training.measures import dice
 
 from benchmarks.cases import is_trained_on
-from benchmarks.macro import Result, dice, grouped, macro, table
+from benchmarks.macro import Result, grouped, macro, table
 from benchmarks.page import replace_part
 from samaritan import load_model, read, read_labels, segment
 from samaritan.autoprompt import simulate

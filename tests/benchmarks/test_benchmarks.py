@@ -26,13 +26,14 @@ from benchmarks.default_model import (
     summary,
 )
 from benchmarks.failures import by_kind, recorded_answers, sheet, synthetic_answers, write
-from benchmarks.macro import Result, case_means, dice, iou_of, macro
+from benchmarks.macro import Result, case_means, iou_of, macro
 from benchmarks.model_speed import click_seconds
 from benchmarks.page import page_with, replace_part
 from benchmarks.update_card import BENCHMARKS, MARK, PAGE, speed_table, updated
 from benchmarks.volumes import ellipsoid, one_a_patient, patient
 from benchmarks.volumes import report as volume_report
 from PIL import Image as Pillow
+from training.measures import dice
 
 from benchmarks import speed
 from samaritan.core.errors import GeometryMismatchError, WriteError

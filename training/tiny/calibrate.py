@@ -4,6 +4,9 @@ A network is surer of itself on what it was trained on than on what it was not. 
 ellipse a little, by `ELLIPSE_MORE`, which was chosen on twelve families that short runs did not see (decision 0006).
 And its predicted IoU is compared with the true one on the held-out families, and its logit stretched and shifted (Platt
 1999) so that they differ least; the two numbers go into the last layer of the head that predicts it.
+
+A run that only refined a version may be averaged with it first, weight by weight (Wortsman et al. 2022, WiSE-FT): it
+then keeps more of what that version knew of what the run did not show it.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from safetensors.torch import save_file
 from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny.network import TinyNetwork
-from training.arguments import cases_folder, checkpoint_file, run_script
+from training.arguments import cases_folder, checkpoint_file, run_script, weights_file
 from training.clicks import corrected
+from training.measures import iou
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.quick_check import letterbox, model_of, picture
@@ -49,7 +53,7 @@ def judged(network: TinyNetwork, views: Sequence[View]) -> Iterator[tuple[float,
             boxes = [Prompts(target.geometry, (box,)) for box in (tight_box(target), jittered_box(target, rng))]
             clicked = list(corrected(model, embedding, target.mask, Prompts(target.geometry), clicks=max(CLICKS)))
             for answer in (*(model.decode(embedding, box) for box in boxes), *(clicked[n - 1] for n in CLICKS)):
-                yield float(answer.scores[0]), _iou(target.mask, answer.mask)
+                yield float(answer.scores[0]), iou(target.mask, answer.mask)
 
 
 def calibrated(predicted: Array, *, slope: float, shift: float) -> Array:
@@ -71,9 +75,12 @@ def calibrate(network: TinyNetwork, *, slope: float, shift: float) -> None:
     last.bias.data.mul_(slope).add_(shift)
 
 
-def _iou(reference: Array, predicted: Array) -> float:
-    either = np.count_nonzero(reference | predicted)
-    return float(np.count_nonzero(reference & predicted) / either)
+def average(network: TinyNetwork, other: TinyNetwork) -> None:
+    """Change `network` in place to the mean of its weights and statistics and those of the `other`."""
+    theirs = other.state_dict()
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.add_(theirs[name]).div_(2)
 
 
 def main() -> None:
@@ -82,9 +89,12 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
     parser.add_argument("--weights", type=checkpoint_file, required=True, help="checkpoint.pt of a run")
+    parser.add_argument("--mean-with", type=weights_file, help="weights that the run refined, to be averaged with it")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     options = parser.parse_args()
     network = read_network(options.weights).eval()
+    if options.mean_with:
+        average(network, read_network(options.mean_with))
     network.decoder.prior.data[0] += ELLIPSE_MORE
     predicted, true = np.array(list(judged(network, split(load_views(options.data, options.cache))[1]))).T
     slope, shift = fitted(predicted, true)

@@ -128,6 +128,15 @@ def split(views: list[View], held_out: frozenset[str] = VALIDATION_FAMILIES) -> 
     return [view for view in views if view.family not in held_out], held
 
 
+def by_family(views: Sequence[View]) -> dict[str, list[View]]:
+    """Return the views that have a picture, by family."""
+    families: dict[str, list[View]] = {}
+    for view in views:
+        if view.image is not None:
+            families.setdefault(view.family, []).append(view)
+    return families
+
+
 def _views_of(case: Case, rng: np.random.Generator) -> list[View]:
     if case.is_3d:
         return _volume_views(case.family, case.modality, case.image, case.mask, is_instances=case.is_instances, rng=rng)

@@ -26,7 +26,7 @@ from samaritan.models.tiny.network import Design, TinyNetwork
 from samaritan.models.tiny.prompt_maps import CHANNELS
 from samaritan.models.tiny.zoom import FRAME_SIDE
 from training.arguments import cases_folder, count, run_script
-from training.tiny.cases import VALIDATION_FAMILIES, View, load_views, split
+from training.tiny.cases import VALIDATION_FAMILIES, View, by_family, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
 from training.tiny.task import Plan, TinyTask
@@ -69,11 +69,8 @@ ROUNDS = 30
 
 
 def asked(views: list[View]) -> list[View]:
-    """Return up to ``VIEWS_A_FAMILY`` views of each family, evenly spread."""
-    families: dict[str, list[View]] = {}
-    for view in views:
-        families.setdefault(view.family, []).append(view)
-    return [view for part in families.values() for view in part[:: -(-len(part) // VIEWS_A_FAMILY)]]
+    """Return up to ``VIEWS_A_FAMILY`` views with a picture of each family, evenly spread."""
+    return [view for part in by_family(views).values() for view in part[:: -(-len(part) // VIEWS_A_FAMILY)]]
 
 
 def window_ms(network: TinyNetwork, folder: Path) -> float:
@@ -125,7 +122,7 @@ def main() -> None:
         entries = read(folder / "log.jsonl")
         trained = TinyNetwork(trial.design)
         trained.load_state_dict(result.average)
-        seen = [view for view in views if view.image is not None and view.family not in left_out]
+        seen = [view for view in views if view.family not in left_out]
         learnt, scores = check(trained, asked(seen)), check(trained, held)
         last = statistics.mean(entry["terms"]["mask"] for entry in entries[-len(entries) // 10 :])
         with tempfile.TemporaryDirectory() as graphs:

@@ -24,6 +24,7 @@ from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import NETWORK_FILE, TinyNetwork, load_network
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 from training.arguments import cases_folder, count, run_script
+from training.measures import lowest
 from training.tiny.cases import View, load_views, split
 from training.tiny.depthwise import freeze_depthwise
 from training.tiny.quick_check import check, letterbox, model_of, picture, some_of_each
@@ -95,9 +96,7 @@ def _windows(model: TinyModel, view: View) -> list[tuple[Array, Array, Array, Ar
 def learnt(scores: dict[str, float]) -> str:
     """Return a row of the table: Dice from a box, the ellipse's, and the worst families."""
     families = {name.removeprefix("box "): dice for name, dice in scores.items() if name.startswith("box ")}
-    worst = sorted(families, key=lambda name: families[name])[:WORST]
-    named = ", ".join(f"{name} {families[name]:.3f}" for name in worst)
-    return f"{scores['box']:.3f} | {scores['ellipse']:.3f} | {named} |"
+    return f"{scores['box']:.3f} | {scores['ellipse']:.3f} | {lowest(families, WORST)} |"
 
 
 def main() -> None:

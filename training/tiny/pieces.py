@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import felzenszwalb
 
-from training.tiny.cases import View, read_cache, write_cache
+from training.tiny.cases import View, by_family, read_cache, write_cache
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -78,11 +78,7 @@ def pieces_of(view: View, rng: np.random.Generator) -> View | None:
 
 def _chosen(views: Sequence[View]) -> Iterator[View]:
     """Yield `VIEWS_A_FAMILY` pictures of each family, evenly spread; some of them twice or more if it has few."""
-    families: dict[str, list[View]] = {}
-    for view in views:
-        if view.image is not None:
-            families.setdefault(view.family, []).append(view)
-    for _, part in sorted(families.items()):
+    for _, part in sorted(by_family(views).items()):
         yield from (part[number * len(part) // VIEWS_A_FAMILY] for number in range(VIEWS_A_FAMILY))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
 from training.arguments import cases_folder, count, run_script, weights_file
-from training.tiny.cases import View, load_views, split
+from training.measures import dice, family_means, macro
+from training.tiny.cases import View, by_family, load_views, split
 from training.tiny.checkpoint import read_network
 
 Array = NDArray[Any]
@@ -58,7 +60,8 @@ def model_of(network: TinyNetwork) -> TinyModel:
 def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
     """Dice from the tight box, from one deepest click, and of the box's ellipse; mean over families."""
     model = model_of(network)
-    scores: dict[str, dict[str, list[float]]] = {"box": {}, "click": {}, "ellipse": {}}
+    scores: dict[str, list[float]] = {"box": [], "click": [], "ellipse": []}
+    families = []
     for view in views:
         if view.image is None:
             continue
@@ -69,22 +72,19 @@ def check(network: TinyNetwork, views: Sequence[View]) -> dict[str, float]:
             box, click = tight_box(target), centre_click(target)
             answers = (model.decode(embedding, Prompts(target.geometry, (item,))) for item in (box, click))
             found = (*(answer.mask[..., 0].T for answer in answers), ellipse_in(box))
-            for name, predicted in zip(scores, found, strict=True):
-                scores[name].setdefault(view.family, []).append(dice(mask, predicted))
-    result = {name: float(np.mean([np.mean(v) for v in families.values()])) for name, families in scores.items()}
+            for values, predicted in zip(scores.values(), found, strict=True):
+                values.append(dice(mask, predicted))
+            families.append(view.family)
+    result = {name: macro(values, families) for name, values in scores.items()}
     for name in ("box", "ellipse", "click"):
-        result |= {f"{name} {family}": float(np.mean(values)) for family, values in scores[name].items()}
+        result |= {f"{name} {family}": mean for family, mean in family_means(scores[name], families).items()}
     return {name: round(value, 4) for name, value in result.items()}
 
 
 def some_of_each(views: Sequence[View], most: int) -> list[View]:
     """Return `most` views of each family at most, drawn by chance, but always the same."""
-    families: dict[str, list[View]] = {}
-    for view in views:
-        if view.image is not None:
-            families.setdefault(view.family, []).append(view)
     rng = np.random.default_rng(0)
-    return [family[index] for family in families.values() for index in rng.permutation(len(family))[:most]]
+    return [family[index] for family in by_family(views).values() for index in rng.permutation(len(family))[:most]]
 
 
 def picture(pixels: Array) -> Image:
@@ -94,8 +94,17 @@ def picture(pixels: Array) -> Image:
     return Image(array, Geometry.picture(columns, rows), RGB)
 
 
-def letterbox(view: View) -> tuple[Array, list[Array]]:
-    """Resize to a long side of `SIDE`, pad below and right with 0; float32 RGB and the largest pieces' masks."""
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """A view with a long side of `SIDE`, padded below and right with 0."""
+
+    image: Array  # float32 (SIDE, SIDE, 3)
+    parts: Array  # uint16 (SIDE, SIDE), numbers as in the view
+    least: float  # pixels that an object must cover
+
+
+def padded(view: View) -> Padded:
+    """Resize a view that has a picture, and pad it."""
     assert view.image is not None
     height, width = view.parts.shape
     scale = SIDE / max(height, width)
@@ -105,9 +114,15 @@ def letterbox(view: View) -> tuple[Array, list[Array]]:
     parts[: size[1], : size[0]] = cv2.resize(view.parts, size, interpolation=cv2.INTER_NEAREST)
     image = np.zeros((SIDE, SIDE, 3), np.float32)
     image[: size[1], : size[0]] = resized if resized.ndim == 3 else resized[..., None]
-    masks = [parts == members[0] for members in view.objects if len(members) == 1]
-    large = [mask for mask in masks if mask.sum() >= MIN_SHARE * size[0] * size[1]]
-    return image, sorted(large, key=lambda mask: -int(mask.sum()))[:MAX_OBJECTS]
+    return Padded(image, parts, MIN_SHARE * size[0] * size[1])
+
+
+def letterbox(view: View) -> tuple[Array, list[Array]]:
+    """Return the padded picture of a view, float32 RGB, and the masks of its largest pieces."""
+    shown = padded(view)
+    masks = [shown.parts == members[0] for members in view.objects if len(members) == 1]
+    large = [mask for mask in masks if mask.sum() >= shown.least]
+    return shown.image, sorted(large, key=lambda mask: -int(mask.sum()))[:MAX_OBJECTS]
 
 
 def ellipse_in(box: Box) -> Array:
@@ -115,11 +130,6 @@ def ellipse_in(box: Box) -> Array:
     y, x = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     (x0, y0, _), (x1, y1, _) = box.start, box.stop
     return np.asarray((2 * x - x0 - x1) ** 2 / (x1 - x0) ** 2 + (2 * y - y0 - y1) ** 2 / (y1 - y0) ** 2 <= 1)
-
-
-def dice(reference: Array, prediction: Array) -> float:
-    """Dice (1945) of two boolean masks, of which `reference` is not empty."""
-    return float(2 * (reference & prediction).sum() / (reference.sum() + prediction.sum()))
 
 
 def main() -> None:

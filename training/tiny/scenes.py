@@ -35,6 +35,7 @@ class Sample:
     image: Array  # float32 (size, size, 3) in [0, 255]
     valid: Array  # bool (size, size): not padding
     mask: Array  # bool (size, size), not empty
+    source: str  # what it was cut out of, for people to read
 
 
 class Sampler:
@@ -51,21 +52,24 @@ class Sampler:
         """Draw one sample of `size` x `size` pixels."""
         while True:
             is_scene = not self._views or rng.random() < SCENE_SHARE
-            sample = _crop(_scene(rng) if is_scene else self._view(rng), size, rng)
+            view, source = _scene(rng) if is_scene else self._view(rng)
+            sample = _crop(view, size, rng, source=source)
             if sample is not None:
                 return _finished(sample, rng, spoilt=is_scene)
 
-    def _view(self, rng: np.random.Generator) -> View:
-        """Draw a real view; its image is now and then repainted, always if it has none."""
+    def _view(self, rng: np.random.Generator) -> tuple[View, str]:
+        """Draw a real view, and say what it is; its image is now and then repainted, always if it has none."""
         if self._pieces and rng.random() < PIECES_SHARE:
-            return self._pieces.draw(rng)
+            view = self._pieces.draw(rng)
+            return view, f"piece of {view.family}"
         view = self._views.draw(rng)
         if view.image is not None and rng.random() > REPAINT_SHARE:
-            return view
+            return view, view.family
         painted = _renumbered(replace(view, parts=deform(view.parts, rng)))
         if not painted.objects:
-            return view
-        return replace(painted, image=paint_scene(painted.parts, painted.objects, rng).image)
+            return view, view.family
+        scene = paint_scene(painted.parts, painted.objects, rng)
+        return replace(painted, image=scene.image), f"{view.family} as {scene.appearance}"
 
 
 class Balanced:
@@ -89,9 +93,15 @@ class Balanced:
         return views[rng.integers(len(views))]
 
 
-def _scene(rng: np.random.Generator) -> View:
+def synthetic_view(rng: np.random.Generator) -> View:
+    """Draw a synthetic scene; all its objects are of one structure."""
     scene = draw_scene(int(rng.integers(*SCENE_SIDES)), rng)
     return View("synthetic", scene.appearance, scene.image, scene.parts, scene.objects, (1,) * len(scene.objects))
+
+
+def _scene(rng: np.random.Generator) -> tuple[View, str]:
+    view = synthetic_view(rng)
+    return view, f"scene: {view.modality}"
 
 
 def _renumbered(view: View) -> View:
@@ -109,7 +119,7 @@ def _renumbered(view: View) -> View:
     )
 
 
-def _crop(view: View, size: int, rng: np.random.Generator) -> Sample | None:
+def _crop(view: View, size: int, rng: np.random.Generator, *, source: str) -> Sample | None:
     """Cut a sample out of a view, around one of its objects; None if too little of it is there to be seen."""
     if view.image is None:
         return None
@@ -125,7 +135,7 @@ def _crop(view: View, size: int, rng: np.random.Generator) -> Sample | None:
     valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
     image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
     image[~valid] = 0.0
-    return Sample(image, valid, mask)
+    return Sample(image, valid, mask, source)
 
 
 def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
@@ -133,7 +143,7 @@ def _finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Samp
     spoilt = spoilt or rng.random() > SPOIL_SHARE
     image = stretched(sample.image if spoilt else spoil(sample.image, rng), valid=sample.valid)
     image[~sample.valid] = 0.0
-    return Sample(image, sample.valid, sample.mask)
+    return replace(sample, image=image)
 
 
 def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
