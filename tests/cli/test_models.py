@@ -225,14 +225,19 @@ def test_inspect_says_how_a_file_differs_from_what_it_is_most_like(run, toys):
     del state["last.bias"]
     torch.save(state, toys / "changed.pth")
     done = run("models", "inspect", toys / "changed.pth")
-    assert done.code == 0
+    assert done.code == 1
+    assert done.err.startswith("error: changed.pth: ")
+    assert "8 of 16 tensors are alike: it may have been changed" in done.err
     assert "toy-large, family toy: 8 of 16 tensors are alike" in done.out
     for part in ("missing        last.bias", "not known      adapter.0", "and 2 more"):
         assert part in done.out
-    told = json.loads(run("models", "inspect", toys / "changed.pth", "--json").out)["nearest"]
-    assert len(told["unexpected"]) == 7
+    told = json.loads(run("models", "inspect", toys / "changed.pth", "--json").out)
+    assert len(told["nearest"]["unexpected"]) == 7
+    assert told["error"]["code"] == "checkpoint_mismatch"
     torch.save({"other": torch.ones(2)}, toys / "other.pth")
-    assert "none that is known here" in run("models", "inspect", toys / "other.pth").out
+    done = run("models", "inspect", toys / "other.pth")
+    assert (done.code, "none that is known here" in done.out) == (1, True)
+    assert "of no family that is known here" in done.err
 
 
 def test_inspect_prints_nothing_that_a_terminal_would_obey(run, toys):
@@ -241,7 +246,7 @@ def test_inspect_prints_nothing_that_a_terminal_would_obey(run, toys):
     )
     done = run("models", "inspect", toys / "odd.pth")
     assert r"not known      \x1b]0;\x07\rmodel   toy" in done.out
-    assert not set("\x1b\x07\r") & set(done.out)
+    assert not set("\x1b\x07\r") & set(done.out + done.err)
 
 
 class Payload:

@@ -56,7 +56,7 @@ def test_a_file_that_may_be_of_several_models_is_said_to(monkeypatch, tmp_path):
     torch.save(Toy(4).state_dict(), mine)
     publish("toy")
     publish("toy-medical", variant="toy", file="medical.pth")
-    with pytest.warns(AmbiguousWeightsWarning, match=rf"taken for toy, .* --model toy-medical --weights {mine}"):
+    with pytest.warns(AmbiguousWeightsWarning, match=rf"taken for toy, .* model toy-medical with --weights {mine}"):
         assert load_model(str(mine), device="cpu").card.name == "toy"
     assert load_model("toy-medical", weights=mine, device="cpu").card.name == "toy-medical"
 

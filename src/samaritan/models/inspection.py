@@ -10,7 +10,7 @@ from typing import Any
 
 from samaritan.core.errors import SamaritanError, WeightsError
 from samaritan.models.checkpoint import Checkpoint, CheckpointFile
-from samaritan.models.family import Recognised, recognise, unusable
+from samaritan.models.family import Recognised, mismatch, recognise, unusable
 from samaritan.models.printable import printable
 from samaritan.models.published import others_of, published_as
 
@@ -38,7 +38,7 @@ class Inspection:
     inputs, outputs
         Of a graph: shapes by name; a side that may be any has a name or None.
     trouble
-        Why no more is known: it is damaged, unsafe, or something is not installed.
+        Why it cannot be used: it is damaged, unsafe, of no known model, or something is not installed.
     """
 
     path: Path
@@ -122,7 +122,9 @@ def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors).most_common()),
         "recognised": found if found.difference.alike else None,
         "others": tuple(others_of(found.variant)) if found.difference.none else (),
-        "trouble": unusable(checkpoint, found.family, found.variant) if found.difference.none else None,
+        "trouble": unusable(checkpoint, found.family, found.variant)
+        if found.difference.none
+        else mismatch(checkpoint, found.variant, found.difference),
     }
 
 

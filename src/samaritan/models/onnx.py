@@ -45,7 +45,7 @@ def onnx_providers(device: str) -> list[str]:
         return [cpu]
     raise MissingExtraError(
         got=f"device '{device}', but the installed ONNX Runtime has no {provider}",
-        wanted=f"one of: {', '.join(available)}",
+        wanted=f"one of: {', '.join(name for name, (needed, _) in _PROVIDERS.items() if needed in available)}",
         fix=f"pip install {package} (in place of any other onnxruntime), or use device 'cpu'",
     )
 

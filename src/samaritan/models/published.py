@@ -194,7 +194,7 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
     if others := others_of(found.variant):
         warnings.warn(
             f"{path.name} is taken for {found.variant}, but has the tensors of {' and '.join(others)} as well, "
-            f"whose pictures are prepared otherwise. To say that it is: --model {others[0]} --weights {path}",
+            f"made for other images. To say that it is: model {others[0]} with --weights {path}",
             AmbiguousWeightsWarning,
             stacklevel=2,
         )

@@ -101,7 +101,7 @@ def fetchable(name: str) -> Published:
         raise UnknownNameError(
             got=f"model '{name}', which has no checkpoint to fetch",
             wanted=f"one of: {', '.join(published_names())}",
-            fix="It can be used as it is",
+            fix=f"samaritan models {name} tells how it is used",
         )
     return published(name)
 
