@@ -141,6 +141,16 @@ def test_jitter_is_bounded_and_goes_where_it_is_told(target, rng):
             assert (np.abs(np.subtract(moved, still)) <= 0.1 * sides + 0.5).all()
 
 
+def test_a_careless_box_has_room_around_the_object(rng):
+    target = Target.of_picture(SHAPES["disc"])
+    tight, rooms = people.tight_box(target), []
+    for _ in range(30):
+        [wide] = people.simulate(target, rng, Recipe({"wide box": 1.0})).items
+        rooms += [*np.subtract(tight.start, wide.start)[:2], *np.subtract(wide.stop, tight.stop)[:2]]
+    assert min(rooms) >= 0
+    assert max(rooms) > 0.2 * (tight.stop[0] - tight.start[0])
+
+
 def test_a_box_in_a_volume_is_jittered_along_all_three_axes(rng):
     mask = np.zeros((40, 40, 40), bool)
     mask[10:30, 10:30, 10:30] = True
@@ -247,7 +257,7 @@ def test_wrong_masks_are_wrong_at_the_boundary_but_right_in_the_main(rng):
     target = Target.of_picture(SHAPES["disc"])
     scores = [_dice(target.mask, people.wrong_mask(target, rng).mask) for _ in range(30)]
     assert 0.7 < np.mean(scores) < 0.97
-    assert max(scores) < 1
+    assert max(scores) > 0.97  # now and then hardly wrong
     far = ~_disc((80, 64), (40, 30), 35)[..., None]
     assert not any((people.wrong_mask(target, rng).mask & far).any() for _ in range(10))
 

@@ -72,6 +72,18 @@ def test_prompts_enter_the_backbone_without_changing_it_at_first(network):
     assert not torch.allclose(other(image, maps).logits, wanted)
 
 
+@torch.no_grad()
+def test_a_previous_mask_is_the_answer_s_starting_point_at_its_own_resolution():
+    torch.manual_seed(0)
+    network = TinyNetwork().eval()
+    for layer in (network.decoder.mask, network.decoder.seen2):
+        torch.nn.init.zeros_(layer.weight)  # nothing but what the prompts say by themselves
+    checks = np.indices((32, 32)).sum(axis=0) % 2 * 16.0 - 8.0  # as fine as masks are
+    maps = torch.from_numpy(render((64, 64), previous=checks.astype(np.float32)))[None]
+    logits = network(torch.zeros(1, 3, 64, 64), maps).logits
+    assert ((logits[0] > -1) == torch.from_numpy(checks > 0)).all()  # -1: most pixels belong to no object
+
+
 def test_every_weight_learns(network):
     masks = network(torch.rand(2, 3, 64, 64) * 255, torch.rand(2, CHANNELS, 16, 16))
     (masks.logits.square().mean() + masks.predicted_iou.sum()).backward()

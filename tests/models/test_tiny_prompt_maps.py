@@ -85,7 +85,7 @@ def test_a_lone_click_has_a_frame_of_fixed_size_about_it():
 def test_a_lone_negative_click_has_no_frame():
     maps = render(SHAPE, points=_point(50, 30), positive=np.array([False]))
     assert maps[1].any()
-    assert not maps[[0, 2, 5, 6, 7, 8, 9, 10, 11]].any()
+    assert not maps[[0, 2, *range(5, 16)]].any()
 
 
 def test_a_scribble_marks_every_cell_it_touches():
@@ -115,12 +115,25 @@ def test_the_previous_mask_is_squashed_and_averaged():
     assert (maps[11] == 1).all()
 
 
+def test_quarters_of_cells_keep_the_previous_mask_as_fine_as_it_was():
+    logits = np.random.default_rng(0).normal(0, 4, (32, 48)).astype(np.float32)
+    maps = render(SHAPE, previous=logits)
+    # Row by row within a cell: PyTorch's pixel_shuffle(maps[12:16], 2) is the mask at half the frame's resolution.
+    fine = maps[12:].reshape(2, 2, *MAP).transpose(2, 0, 3, 1).reshape(32, 48)
+    np.testing.assert_allclose(fine, np.tanh(logits / 4), rtol=1e-6)
+    np.testing.assert_allclose(maps[10], maps[12:].mean(axis=0), rtol=1e-6)
+    assert not render(SHAPE)[10:].any()
+    whole = render(SHAPE, previous=np.full((64, 96), 2.0, np.float32))
+    np.testing.assert_allclose(whole[12:], np.tanh(0.5), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("shape", "arguments", "message"),
     [
         ((63, 96), {}, "multiples of 4"),
         (SHAPE, {"points": _point(1, 1)}, "give both or neither"),
         (SHAPE, {"previous": np.zeros((30, 48), np.float32)}, "do not divide"),
+        (SHAPE, {"previous": np.zeros((16, 24), np.float32)}, "do not divide"),  # of cells, not of their quarters
     ],
 )
 def test_refuses_what_cannot_be_drawn(shape, arguments, message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from training.tiny import miniature
-from training.tiny.calibrate import calibrate, calibrated, fitted, judged
+from training.tiny.calibrate import average, calibrate, calibrated, fitted, judged
 from training.tiny.checkpoint import read_network
 from training.tiny.compare import TRIALS, window_ms
 from training.tiny.export import export
@@ -51,6 +51,16 @@ def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):
     after = np.array(list(judged(network, views[:1])))
     np.testing.assert_allclose(after[:, 0], calibrated(before[:, 0], slope=0.7, shift=-0.5), atol=1e-5)
     np.testing.assert_array_equal(after[:, 1], before[:, 1])
+
+
+def test_a_run_is_averaged_with_what_it_refined():
+    one, other = TinyNetwork(), TinyNetwork()
+    before, theirs = ({name: t.clone() for name, t in each.state_dict().items()} for each in (one, other))
+    average(one, other)
+    for name, mean in one.state_dict().items():
+        wanted = (before[name] + theirs[name]) / 2 if mean.is_floating_point() else before[name]
+        torch.testing.assert_close(mean, wanted)
+        assert torch.equal(other.state_dict()[name], theirs[name])
 
 
 def test_the_exported_graph_agrees_with_the_network(tmp_path):

@@ -89,13 +89,13 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
     parser.add_argument("--weights", type=checkpoint_file, required=True, help="checkpoint.pt of a run")
-    parser.add_argument("--mean-with", type=weights_file, help="weights that the run refined, to be averaged with it")
+    parser.add_argument("--mean-with", type=weights_file, help="calibrated weights that the run refined")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     options = parser.parse_args()
     network = read_network(options.weights).eval()
+    network.decoder.prior.data[0] += ELLIPSE_MORE
     if options.mean_with:
         average(network, read_network(options.mean_with))
-    network.decoder.prior.data[0] += ELLIPSE_MORE
     predicted, true = np.array(list(judged(network, split(load_views(options.data, options.cache))[1]))).T
     slope, shift = fitted(predicted, true)
     calibrate(network, slope=slope, shift=shift)

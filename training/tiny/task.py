@@ -53,8 +53,9 @@ class Plan:
     seed: int = 0
     images: int = 24
     sides: tuple[int, ...] = (128, 192)  # of the crops, in pixels, one stage after the other
-    stages: tuple[float, ...] = (0.68, 1.0)  # when each stage ends, as a fraction of the run
+    stages: tuple[float, ...] = (0.5, 1.0)  # when each stage ends, as a fraction of the run
     correction_share: float = 0.5  # of steps in which half of the masks are corrected, in one round or more
+    another_round: float = 0.65  # chance that one more round of corrections follows
     no_click_share: float = 0.25  # of corrections that add no click: a second, closer look at the same prompts
 
     def side(self, step: int) -> int:
@@ -130,7 +131,7 @@ class TinyTask:
         shown = masks.logits[chosen.to(best.device)].detach()[torch.arange(len(best), device=best.device), best]
         references = batch.masks[chosen.to(batch.masks.device)].cpu().numpy()
         prompts = [batch.prompts[index] for index in chosen.tolist()]
-        rounds = int(torch.empty(()).geometric_(0.5).clamp(max=MOST_ROUNDS))
+        rounds = int(torch.empty(()).geometric_(1 - self.plan.another_round).clamp(max=MOST_ROUNDS))
         for left in reversed(range(rounds)):
             without = torch.rand(len(prompts)) < self.plan.no_click_share
             answers = [

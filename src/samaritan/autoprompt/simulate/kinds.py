@@ -21,6 +21,7 @@ Maker = Callable[[Target, np.random.Generator], list[Prompt | None]]
 
 _CENTRE_SHARE, _EDGE_SHARE = 0.4, 0.1  # of lone clicks; the rest may be anywhere in the object
 _MAX_EXTRA_CLICKS = 3
+_WIDE = 0.4  # of its length: how far beyond the object a side of a careless box may lie
 
 
 def click(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
@@ -44,6 +45,11 @@ def box(target: Target, _rng: np.random.Generator) -> list[Prompt | None]:
 def loose_box(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
     """Draw a box whose sides are off by up to a tenth of its length, inward or outward."""
     return [jittered_box(target, rng)]
+
+
+def wide_box(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
+    """Draw a box with room around the object, more at some sides than at others."""
+    return [jittered_box(target, rng, inward=0.0, outward=_WIDE)]
 
 
 def box_and_clicks(target: Target, rng: np.random.Generator) -> list[Prompt | None]:

@@ -24,7 +24,7 @@ def wrong_mask(target: Target, rng: np.random.Generator, *, strength: float = 0.
     radius = float(target.depth.max()) + 0.5
     grain = np.where(np.array(mask.shape) > 1, max(1.0, rng.uniform(0.15, 0.6) * float(target.extent.max()) / 2), 0.0)
     noise = _smooth_noise(mask.shape, grain, rng)
-    amount = strength * radius * rng.uniform(0.4, 2.0)
+    amount = strength * radius * rng.uniform(0.0, 2.0)
     wrong = signed + rng.normal(0.0, 0.5 * amount) + amount * noise > 0
     if not wrong.any():
         wrong = signed >= signed.max()

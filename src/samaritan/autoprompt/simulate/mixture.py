@@ -17,6 +17,7 @@ KINDS.register("click", "samaritan.autoprompt.simulate.kinds:click")
 KINDS.register("clicks", "samaritan.autoprompt.simulate.kinds:clicks")
 KINDS.register("box", "samaritan.autoprompt.simulate.kinds:box")
 KINDS.register("loose box", "samaritan.autoprompt.simulate.kinds:loose_box")
+KINDS.register("wide box", "samaritan.autoprompt.simulate.kinds:wide_box")
 KINDS.register("box and clicks", "samaritan.autoprompt.simulate.kinds:box_and_clicks")
 KINDS.register("line", "samaritan.autoprompt.simulate.kinds:line_scribble")
 KINDS.register("centre line", "samaritan.autoprompt.simulate.kinds:centre_line_scribble")
@@ -40,9 +41,9 @@ class Recipe:
 
 EVERYDAY = Recipe(
     {
-        "box": 0.22, "loose box": 0.18, "box and clicks": 0.07, "click": 0.16, "clicks": 0.1, "line": 0.04,
-        "centre line": 0.09, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.02,
-        "mask and clicks": 0.02,
+        "box": 0.22, "loose box": 0.15, "wide box": 0.02, "box and clicks": 0.07, "click": 0.16, "clicks": 0.1,
+        "line": 0.04, "centre line": 0.09, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.03,
+        "mask and clicks": 0.04,
     },
     wrong_click_share=0.01,
 )  # fmt: skip

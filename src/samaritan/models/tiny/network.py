@@ -41,8 +41,10 @@ from samaritan.models.tiny.prompt_maps import (
     NEGATIVE,
     POSITIVE,
     PREVIOUS,
+    PREVIOUS_QUARTERS,
 )
-from samaritan.models.tiny.prompt_maps import CHANNELS as PROMPT_CHANNELS
+
+PROMPT_CHANNELS = PREVIOUS_QUARTERS.start  # that layers see; the quarters are for `Decoder._say` alone
 
 MASKS = 3
 NETWORK_FILE = "network.safetensors"  # of a weights folder, beside the ONNX graphs
@@ -128,6 +130,7 @@ class Said(NamedTuple):
     maps: Tensor  # (n, PROMPT_CHANNELS, H / 4, W / 4) from `prompt_maps.render`
     under: Tensor  # (n, _KINDS, H / 4, W / 4): how much of a place each kind of prompt covers
     evidence: Tensor  # (n, _KINDS, H / 2, W / 2): how likely they make its greys; 0 if they say nothing
+    previous: Tensor  # (n, 1, H / 2, W / 2): the earlier mask, in [-1, 1]; 0 without one
 
 
 class Encoder(nn.Module):
@@ -279,10 +282,10 @@ class Decoder(nn.Module):
         x = self.refine8(functional.relu(s8 + told8 + _double(self.to8(x))))
         x4 = self.refine4(functional.relu(s4 + told4 + _double(self.to4(x))))
         x = functional.relu(s2 + self.seen2(said.evidence) + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x))) + self._say(said.maps)
+        logits = self.mask(functional.relu(self.refine2(x))) + self._say(said.maps, said.previous)
         return Masks(logits, self._predict_iou(torch.cat([x4, evidence4], dim=1), logits))
 
-    def _say(self, prompt_maps: Tensor) -> Tensor:
+    def _say(self, prompt_maps: Tensor, shown: Tensor) -> Tensor:
         """Logits (n, 1, H / 2, W / 2) of what the prompts say by themselves: the network learns departures from it.
 
         A tight box's ellipse is right to a Dice of about .8 on any kind of image, what is near a click is more likely
@@ -291,8 +294,9 @@ class Decoder(nn.Module):
         ellipse, leaning, near, previous = self.prior
         box = ellipse * prompt_maps[:, ELLIPSE] + leaning * prompt_maps[:, HAS_BOX]
         marks = near * (prompt_maps[:, NEAR_POSITIVE] - prompt_maps[:, NEAR_NEGATIVE])
-        said = (box + marks) * (1.0 - prompt_maps[:, HAS_PREVIOUS]) + previous * prompt_maps[:, PREVIOUS]
-        return functional.interpolate(said[:, None], scale_factor=2.0, mode="bilinear")
+        said = (box + marks) * (1.0 - prompt_maps[:, HAS_PREVIOUS])
+        answer: Tensor = functional.interpolate(said[:, None], scale_factor=2.0, mode="bilinear") + previous * shown
+        return answer
 
     def _predict_iou(self, features: Tensor, logits: Tensor) -> Tensor:
         """Judge each mask by the features under it, its sureness and its size; no gradient flows into the mask."""
@@ -331,7 +335,8 @@ class TinyNetwork(nn.Module):
             evidence = torch.zeros_like(_double(under))
         else:
             evidence = self.appearance(functional.avg_pool2d(image / 255.0, 2), under)
-        said = Said(prompt_maps, under, evidence)
+        previous = functional.pixel_shuffle(prompt_maps[:, PREVIOUS_QUARTERS], 2)
+        said = Said(prompt_maps[:, :PROMPT_CHANNELS], under, evidence, previous)
         masks: Masks = self.decoder(self.encoder(image, said), said)
         return masks
 

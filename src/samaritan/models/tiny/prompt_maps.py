@@ -24,6 +24,7 @@ cell for `STRIDE` x `STRIDE` input pixels; the centre of cell `(row, column)` li
 | 9 | size of the prompt frame, constant: `log2(sqrt(width * height) / 128) / 4` | about [-1.5, 1] |
 | 10 | previous mask: mean of `tanh(logit / 4)` over the cell | [-1, 1] |
 | 11 | flag, constant: 1 if there is a previous mask | {0, 1} |
+| 12 to 15 | previous mask, finer: as 10, of the four quarters of a cell, row by row | [-1, 1] |
 
 The *prompt frame* is the box; without a box it is the bounding box of the positive points and scribbles, widened about
 its centre to at least `MIN_FRAME_PX` a side, so that one click still gives a local coordinate system; without either
@@ -42,7 +43,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-CHANNELS = 12
+CHANNELS = 16
 STRIDE = 4
 SPOT_SIGMA_PX = 3.0
 REACH_PX = 32.0
@@ -53,6 +54,7 @@ MAX_SCRIBBLE_CELLS = 96
 
 POSITIVE, NEGATIVE, NEAR_POSITIVE, NEAR_NEGATIVE, BOX, HAS_BOX = range(6)
 _FRAME_X, _FRAME_Y, ELLIPSE, _FRAME_SIZE, PREVIOUS, HAS_PREVIOUS = range(6, 12)
+PREVIOUS_QUARTERS = slice(12, 16)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def render(
     scribbles
         Strokes on the input's pixel grid.
     previous
-        Mask logits (h, w) over the whole input, with h and w whole multiples of the map's height and width (what the
-        decoder returned last time fits).
+        Mask logits (h, w) over the whole input, with h and w whole multiples of twice the map's height and width (what
+        the decoder returned last time fits).
 
     Returns
     -------
@@ -117,7 +119,10 @@ def render(
     if frame is not None:
         _draw_frame(maps, frame, is_box=box is not None)
     if previous is not None:
-        maps[PREVIOUS] = _block_mean(np.tanh(np.asarray(previous, np.float32) / LOGIT_SCALE), (rows, columns))
+        shown = np.tanh(np.asarray(previous, np.float32) / LOGIT_SCALE)
+        quarters = _blocks(_block_mean(shown, (2 * rows, 2 * columns)), (rows, columns))
+        maps[PREVIOUS_QUARTERS] = quarters.transpose(1, 3, 0, 2).reshape(4, rows, columns)
+        maps[PREVIOUS] = maps[PREVIOUS_QUARTERS].mean(axis=0)
         maps[HAS_PREVIOUS] = 1.0
     return maps
 
