@@ -51,7 +51,8 @@ def test_a_prediction_is_best_first_and_on_its_grid():
 class Batching(FakeModel):
     """Does several at once, and keeps a record."""
 
-    most_images = 5
+    def most_images(self):
+        return 5
 
     def __init__(self):
         super().__init__()

@@ -5,14 +5,17 @@ from samaritan.testing import FakeModel
 
 
 class Batching(FakeModel):
-    """Encodes ``most_images`` planes at once, and decodes any number of objects."""
+    """Encodes ``most`` planes at once, and decodes any number of objects."""
 
-    def __init__(self, most_images=1):
+    def __init__(self, most=1):
         super().__init__()
-        self.most_images = most_images
+        self.most = most
         self.embedded = []  # how many were encoded at once, call by call
         self.asked = []  # how many objects were decoded at once
         self.seen = []  # what was encoded, as bytes
+
+    def most_images(self):
+        return self.most
 
     def embed(self, image):
         self.embedded.append(1)

@@ -97,7 +97,8 @@ class StaysInPlace(FakeModel):
 
 
 class Batches(FakeModel):
-    most_images = 2
+    def most_images(self):
+        return 2
 
     def embed_batch(self, images):
         return [self.embed(image) for image in images]
@@ -122,7 +123,8 @@ class MixesImages(Batches):
 
 
 class EncodesNone(Batches):
-    most_images = 0
+    def most_images(self):
+        return 0
 
 
 class DecodesBatchesOnly(FakeModel):

@@ -5,8 +5,9 @@ ellipse a little, by `ELLIPSE_MORE`, which was chosen on twelve families that sh
 And its predicted IoU is compared with the true one on the held-out families, and its logit stretched and shifted (Platt
 1999) so that they differ least; the two numbers go into the last layer of the head that predicts it.
 
-A run that only refined a version may be averaged with it first, weight by weight (Wortsman et al. 2022, WiSE-FT): it
-then keeps more of what that version knew of what the run did not show it.
+A run that only refined a calibrated version may be averaged with it in between, weight by weight (Wortsman et al. 2022,
+WiSE-FT): it then keeps more of what that version knew of what the run did not show it. The run's ellipse is
+strengthened before, as that version's was.
 """
 
 from __future__ import annotations

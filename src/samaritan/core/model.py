@@ -240,7 +240,6 @@ class BatchModel(Protocol):
     What comes out is what ``embed`` and ``decode`` give, to rounding. ``embed_all`` and ``decode_all`` ask any model.
     """
 
-    @property
     def most_images(self) -> int:
         """Images that are encoded at once, as there is room now; 1 where that does not pay. See ``images_at_once``."""
         ...
@@ -261,7 +260,7 @@ class BatchModel(Protocol):
 
 def images_at_once(model: Model) -> int:
     """Return how many images it pays to have at hand for ``embed_all``; at least 1."""
-    return model.most_images if isinstance(model, BatchModel) else 1
+    return model.most_images() if isinstance(model, BatchModel) else 1
 
 
 def embed_all(model: Model, images: Sequence[Image]) -> list[Embedding]:

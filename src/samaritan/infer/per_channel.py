@@ -93,7 +93,6 @@ class PerChannel:
         """Encode each channel of ``image``, already scaled to ``card.intensity_range``."""
         return _joined(embed_all(self.model, self._pictures(image)))
 
-    @property
     def most_images(self) -> int:
         """Images whose channels are encoded at once; see ``core.model.images_at_once``."""
         return max(1, images_at_once(self.model) // self._channels)

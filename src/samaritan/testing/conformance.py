@@ -343,7 +343,7 @@ def check_batches(model: Model) -> None:
     missing = [name for name in wanted if not hasattr(model, name)]
     _require(len(missing) in (0, len(wanted)), f"a model that does several at once lacks {', '.join(missing)}")
     if isinstance(model, BatchModel):
-        _require(model.most_images >= 1, f"{model.most_images} images are encoded at once")
+        _require(model.most_images() >= 1, f"{model.most_images()} images are encoded at once")
         _check_embed_batch(model)
         _check_decode_batch(model)
 

@@ -83,7 +83,6 @@ class PlanarModel:
         logits, scores = self.network.decode(known.features, self._tokens(known, prompts, previous))
         return self._prediction(known, prompts, previous, logits, scores)
 
-    @property
     def most_images(self) -> int:
         """Planes that are encoded at once; see ``core.model.images_at_once``."""
         return self.network.most_pictures
