@@ -1,10 +1,12 @@
 """Which cases may train, and the cache of their views."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.training.helpers import write_cases
+from tests.training.helpers import nested_view, write_cases
+from training.tiny import learning_curve
 from training.tiny.cases import by_family, read_cache, split, training_cases, write_cache
 
 
@@ -52,3 +54,33 @@ def test_a_cache_that_cannot_be_written_leaves_nothing_behind(views, tmp_path, m
 def test_families_hold_the_views_that_have_a_picture(views):
     other, blind = replace(views[1], family="other"), replace(views[2], family="labels", image=None)
     assert by_family([views[0], other, blind, views[2]]) == {"synthetic": [views[0], views[2]], "other": [other]}
+
+
+def test_cases_are_held_out_by_name_as_families_are(views):
+    first, *others = (replace(view, case=f"set/{number}") for number, view in enumerate(views))
+    assert split([first, *others], frozenset({"set/0"})) == (others, [first])
+
+
+def test_a_learning_curve_learns_from_other_cases_of_the_same_families_in_each_run():
+    views = [
+        replace(nested_view(family), case=f"{family}/{n}")
+        for family, most in (("a", 5), ("few", 3))
+        for n in range(most)
+    ]
+    families = learning_curve.cases_of(views)
+    assert families == {"a": [f"a/{n}" for n in range(5)]}
+    assert learning_curve.learnt_by(0, 2, families) == {"a/0", "a/2", "a/4"}
+    assert learning_curve.learnt_by(1, 2, families) == {"a/1", "a/3"}
+    assert learning_curve.learnt_by(1, 4, families) == {"a/1"}
+
+
+def test_a_cache_of_older_code_is_made_anew(tmp_path, views):
+    write_cache(views, tmp_path / "c.npz", made_of=["a"])
+    assert read_cache(tmp_path / "c.npz", made_of=["a"]) is not None
+    with np.load(tmp_path / "c.npz") as file:
+        arrays = dict(file)
+    index = json.loads(arrays["index"].tobytes())
+    del index["views"][0]["case"]
+    arrays["index"] = np.frombuffer(json.dumps(index).encode(), np.uint8)
+    np.savez(tmp_path / "c.npz", **arrays)
+    assert read_cache(tmp_path / "c.npz", made_of=["a"]) is None

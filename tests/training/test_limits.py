@@ -11,7 +11,7 @@ from tests.training.helpers import nested_view
 pytest.importorskip("sklearn", reason="the forest needs scikit-learn, which comes with nilearn")
 
 from training.tiny.limits import __main__ as program
-from training.tiny.limits import ceiling, meanings, right_mask
+from training.tiny.limits import ceiling, kinds, meanings, right_mask, same_box
 from training.tiny.limits.experiments import EXPERIMENTS, tables
 from training.tiny.limits.fitted import by_other_families, line, stability
 from training.tiny.limits.ranking import OneMask
@@ -19,11 +19,12 @@ from training.tiny.limits.second_look import LOOKS
 from training.tiny.limits.shared import Subject, markdown
 from training.tiny.quick_check import TorchGraph, letterbox, padded
 
-from samaritan.autoprompt.simulate import Target
+from samaritan.autoprompt.simulate import KINDS, Target
 from samaritan.core.geometry import Geometry
 from samaritan.core.model import Prediction
+from samaritan.core.prompts import Box
 from samaritan.models.tiny.network import MASKS, TinyNetwork
-from samaritan.models.tiny.prompt_maps import BOX, HAS_PREVIOUS, PREVIOUS
+from samaritan.models.tiny.prompt_maps import BOX, ELLIPSE, HAS_PREVIOUS, PREVIOUS
 
 
 def test_the_tables_of_what_limits_it_are_made_of_held_out_and_training_families(views):
@@ -223,6 +224,45 @@ def run(monkeypatch, capsys, tmp_path):
         return capsys.readouterr().out
 
     return run
+
+
+def test_a_wall_and_what_it_encloses_are_rivals_by_their_box():
+    rows, columns = np.mgrid[0:160, 0:160]
+    away = np.hypot(rows - 60, columns - 60)
+    parts = np.zeros((160, 160), np.uint16)
+    parts[away <= 40] = 1  # the wall
+    parts[away <= 37] = 2  # its cavity
+    parts[np.hypot(rows - 130, columns - 130) <= 20] = 3  # has the place to itself
+    view = replace(nested_view(), parts=parts, objects=((1,), (2,), (3,)), structures=(1, 2, 3))
+
+    class Cavity(TinyNetwork):
+        """Answers every box with its inscribed ellipse."""
+
+        def forward(self, image, maps):
+            masks = super().forward(image, maps)
+            inside = torch.nn.functional.interpolate(maps[:, ELLIPSE : ELLIPSE + 1], scale_factor=2.0)
+            return masks._replace(logits=(20 * inside).expand(-1, 3, -1, -1))
+
+    (row,) = same_box.table(Subject(TorchGraph(Cavity()), [view])).splitlines()[2:]
+    objects, share, alone, with_one, nearer, all_, all_nearer = (float(cell) for cell in row.split("|")[2:9])
+    assert objects == 3
+    assert share == pytest.approx(2 / 3, abs=0.001)  # wall and cavity, each the other's
+    assert alone > 0.9
+    assert with_one < 0.75  # the disc of the box is the cavity, not the wall
+    assert nearer > 0.9
+    assert all_nearer - all_ == pytest.approx(2 / 3 * (nearer - with_one), abs=0.002)
+
+
+def test_boxes_overlap_by_what_they_share():
+    assert same_box.overlap(Box((0, 0, 0), (4, 4, 1)), Box((2, 0, 0), (6, 4, 1))) == pytest.approx(8 / 24)
+    assert same_box.overlap(Box((0, 0, 0), (4, 4, 1)), Box((4, 0, 0), (6, 4, 1))) == 0
+
+
+def test_every_kind_of_prompt_is_asked():
+    torch.manual_seed(0)
+    lines = kinds.table(Subject(TorchGraph(TinyNetwork()), [nested_view("carotid")])).splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(KINDS)
+    assert all(0 <= float(line.split("|")[2]) <= 1 for line in lines[2:])
 
 
 def test_experiments_are_asked_for_by_name(run):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ SHORTEST_SIDE = 48  # thinner views are the side views of thick-sliced volumes
 SLICES_AN_AXIS = 24
 MIN_OBJECT_PX = 24
 MAX_OBJECTS_A_LABEL = 24
-_LISTED = ("family", "modality", "objects", "structures")  # of a view, in the index of a cache; the rest are arrays
+_LISTED = ("family", "modality", "objects", "structures", "case")  # of a view, in the index; the rest are arrays
 CT_WINDOWS = ((40.0, 400.0), (-600.0, 1500.0), (300.0, 1500.0), (50.0, 150.0), (20.0, 900.0))  # centre, width in HU
 
 
@@ -81,6 +81,7 @@ class View:
     parts: Array  # uint16 (h, w)
     objects: tuple[tuple[int, ...], ...]  # part numbers
     structures: tuple[int, ...]  # as many as there are objects
+    case: str = ""  # the id of the case it is of, if it is of one
 
 
 def training_cases(data: Path) -> list[Case]:
@@ -115,7 +116,7 @@ def load_views(data: Path, cache: Path) -> list[View]:
     if views is not None:
         return views
     rng = np.random.default_rng(0)
-    views = [view for case in cases for view in _views_of(case, rng)]
+    views = [replace(view, case=case.id) for case in cases for view in _views_of(case, rng)]
     for path in sorted((data / LABELS_ONLY).glob("*/mask.nii.gz")):
         views += _volume_views(LABELS_ONLY, LABELS_ONLY, None, path, is_instances=False, rng=rng)
     write_cache(views, cache, made_of=[case.id for case in cases])
@@ -123,9 +124,9 @@ def load_views(data: Path, cache: Path) -> list[View]:
 
 
 def split(views: list[View], held_out: frozenset[str] = VALIDATION_FAMILIES) -> tuple[list[View], list[View]]:
-    """Part the views into those that train and those of the families that are held out."""
-    held = [view for view in views if view.family in held_out]
-    return [view for view in views if view.family not in held_out], held
+    """Part the views into those that train and those that are held out: of the families, or the cases, named."""
+    held = [view for view in views if view.family in held_out or view.case in held_out]
+    return [view for view in views if view.family not in held_out and view.case not in held_out], held
 
 
 def by_family(views: Sequence[View]) -> dict[str, list[View]]:
@@ -266,6 +267,8 @@ def read_cache(path: Path, *, made_of: Sequence[str]) -> list[View] | None:
         index = json.loads(file["index"].tobytes())
         if not isinstance(index, dict) or index["made_of"] != list(made_of):
             return None
+        if any("case" not in entry for entry in index["views"]):
+            return None
         return [
             View(
                 family=entry["family"],
@@ -274,6 +277,7 @@ def read_cache(path: Path, *, made_of: Sequence[str]) -> list[View] | None:
                 parts=file[f"parts{number}"],
                 objects=tuple(tuple(parts) for parts in entry["objects"]),
                 structures=tuple(entry["structures"]),
+                case=entry["case"],
             )
             for number, entry in enumerate(index["views"])
         ]

@@ -38,11 +38,11 @@ _FLAT = 2.0  # levels: spread of greys that is no more than noise
 def load_pieces(views: Sequence[View], folder: Path) -> list[View]:
     """Return views whose objects are pieces of the pictures of `views`.
 
-    They are kept in `folder`, in a file named after what they were made of: runs that hold out other families have
-    other pieces.
+    They are kept in `folder`, in a file named after what they were made of: runs that hold out other families or
+    cases have other pieces.
     """
     chosen = list(_chosen(views))
-    made_of = [f"{view.family} {len(view.objects)}" for view in chosen]
+    made_of = [f"{view.family} {view.case} {len(view.objects)}" for view in chosen]
     cache = folder / f"tiny_pieces_{sha256('; '.join(made_of).encode()).hexdigest()[:8]}.npz"
     known = read_cache(cache, made_of=made_of)
     if known is not None:

@@ -67,7 +67,7 @@ class TinyTask:
     """The `samaritan.adapt.Task` of the `tiny` network.
 
     Workers read the views of real cases from `cache`, and pieces of them from beside it, when they begin: `prepare`
-    makes both, once. Without `data` there are synthetic scenes only. The families of `held_out` do not train.
+    makes both, once. Without `data` there are synthetic scenes only. The families and cases of `held_out` do not train.
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 
 Which of a lone click's masks is meant (ranking), how well the IoU of an answer can be foreseen (predicted IoU), what a
 second look at an answer gives, what clicks would give if the object's place were known (windows), what the resolution
-allows (ceiling), whether a mask that is right is heeded (right mask), and what a click finds of all that it may mean
-(meanings); on the held-out families, and on some pictures of each training family. It opens no case that is meant for
-evaluation.
+allows (ceiling), whether a mask that is right is heeded (right mask), what a click finds of all that it may mean
+(meanings), how often a box would do for another object too (same box), and what each kind of prompt gives (kinds); on
+the held-out families, and on some pictures of each training family. It opens no case that is meant for evaluation.
 """
 
 from __future__ import annotations

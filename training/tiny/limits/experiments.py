@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from training.tiny.limits import ceiling, meanings, predicted_iou, ranking, right_mask, second_look, windows
+from training.tiny.limits import (
+    ceiling,
+    kinds,
+    meanings,
+    predicted_iou,
+    ranking,
+    right_mask,
+    same_box,
+    second_look,
+    windows,
+)
 from training.tiny.limits.shared import HELD_OUT, TRAINED, Subject, group_of
 
 EXPERIMENTS: dict[str, Callable[[Subject], str]] = {
@@ -15,6 +25,8 @@ EXPERIMENTS: dict[str, Callable[[Subject], str]] = {
     "ceiling": ceiling.table,
     "right mask": right_mask.table,
     "meanings": meanings.table,
+    "same box": same_box.table,
+    "kinds": kinds.table,
 }
 
 

@@ -21,6 +21,7 @@ Maker = Callable[[Target, np.random.Generator], list[Prompt | None]]
 
 _CENTRE_SHARE, _EDGE_SHARE = 0.4, 0.1  # of lone clicks; the rest may be anywhere in the object
 _MAX_EXTRA_CLICKS = 3
+_INSIDE_SHARE = 0.6  # of the strokes that are drawn besides a box
 _WIDE = 0.4  # of its length: how far beyond the object a side of a careless box may lie
 
 
@@ -77,9 +78,25 @@ def two_scribbles(target: Target, rng: np.random.Generator) -> list[Prompt | Non
     return [centre_line(target, rng), negative_stroke(target, rng)]
 
 
+def scribble_and_clicks(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
+    """Draw a stroke along the middle and add some clicks."""
+    return [centre_line(target, rng), *_extra_clicks(target, rng)]
+
+
+def box_and_scribble(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
+    """Draw a loose box, and a stroke in the object or outside it."""
+    stroke = centre_line(target, rng) if rng.random() < _INSIDE_SHARE else negative_stroke(target, rng)
+    return [jittered_box(target, rng), stroke]
+
+
 def outline(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
     """Draw a lasso around the object."""
     return [lasso(target, rng)]
+
+
+def outline_and_clicks(target: Target, rng: np.random.Generator) -> list[Prompt | None]:
+    """Draw a lasso around the object and add some clicks."""
+    return [lasso(target, rng), *_extra_clicks(target, rng)]
 
 
 def mask(target: Target, rng: np.random.Generator) -> list[Prompt | None]:

@@ -23,7 +23,10 @@ KINDS.register("line", "samaritan.autoprompt.simulate.kinds:line_scribble")
 KINDS.register("centre line", "samaritan.autoprompt.simulate.kinds:centre_line_scribble")
 KINDS.register("contour", "samaritan.autoprompt.simulate.kinds:contour_scribble")
 KINDS.register("two scribbles", "samaritan.autoprompt.simulate.kinds:two_scribbles")
+KINDS.register("scribble and clicks", "samaritan.autoprompt.simulate.kinds:scribble_and_clicks")
+KINDS.register("box and scribble", "samaritan.autoprompt.simulate.kinds:box_and_scribble")
 KINDS.register("lasso", "samaritan.autoprompt.simulate.kinds:outline")
+KINDS.register("lasso and clicks", "samaritan.autoprompt.simulate.kinds:outline_and_clicks")
 KINDS.register("mask", "samaritan.autoprompt.simulate.kinds:mask")
 KINDS.register("mask and clicks", "samaritan.autoprompt.simulate.kinds:mask_and_clicks")
 
@@ -41,9 +44,9 @@ class Recipe:
 
 EVERYDAY = Recipe(
     {
-        "box": 0.22, "loose box": 0.15, "wide box": 0.02, "box and clicks": 0.07, "click": 0.16, "clicks": 0.1,
-        "line": 0.04, "centre line": 0.09, "contour": 0.02, "two scribbles": 0.05, "lasso": 0.03, "mask": 0.03,
-        "mask and clicks": 0.04,
+        "box": 0.22, "loose box": 0.15, "wide box": 0.02, "box and clicks": 0.05, "box and scribble": 0.02,
+        "click": 0.16, "clicks": 0.1, "line": 0.04, "centre line": 0.08, "contour": 0.02, "two scribbles": 0.04,
+        "scribble and clicks": 0.02, "lasso": 0.02, "lasso and clicks": 0.01, "mask": 0.03, "mask and clicks": 0.04,
     },
     wrong_click_share=0.01,
 )  # fmt: skip
