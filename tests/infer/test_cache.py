@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.infer import cache as cache_module
-from samaritan.infer.cache import EmbeddingCache, content_key, default_root
+from samaritan.infer.cache import CachedParts, EmbeddingCache, content_key, default_root, part_key
 from samaritan.testing import FakeModel
 from samaritan.testing.phantoms import picture
 
@@ -208,3 +209,16 @@ def test_the_key_is_of_every_channel(channel):
     other[channel, 1, 2, 0] = 1
     keys = {content_key(Image(a, Geometry.picture(4, 5), RGB), FakeModel().card) for a in (array, other)}
     assert len(keys) == 2
+
+
+def test_parts_of_images_are_kept_by_their_values_and_the_model(tmp_path):
+    part, card = np.arange(24, dtype=np.uint8).reshape(1, 4, 6), FakeModel().card
+    other = replace(card, sha256="1" * 64)
+    CachedParts(EmbeddingCache(tmp_path), card).put(part, {"a": np.ones(3, np.float16)})
+    again = EmbeddingCache(tmp_path)
+    np.testing.assert_array_equal(CachedParts(again, card).get(part.copy())["a"], np.ones(3))
+    assert CachedParts(again, card).get(part + 1) is None
+    assert CachedParts(again, card).get(part.reshape(1, 6, 4)) is None
+    assert CachedParts(again, other).get(part) is None
+    whole = Image(part[..., None].astype(np.float32), Geometry.picture(4, 6), ("grey",))
+    assert part_key(whole.array, card) != content_key(whole, card)  # they hold other things

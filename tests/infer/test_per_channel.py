@@ -122,7 +122,7 @@ def test_what_embeddings_may_take_they_share():
         geometry, nbytes = GRID, 7
 
         def __init__(self):
-            self.max_bytes = 100
+            self.max_bytes, self.store = 100, None
 
     class Model(FakeModel):
         def embed(self, image):
@@ -133,6 +133,9 @@ def test_what_embeddings_may_take_they_share():
     assert (embedding.nbytes, embedding.max_bytes) == (28, 100)
     embedding.max_bytes = 200
     assert {part.max_bytes for part in embedding.parts} == {50}
+    assert embedding.store is None
+    embedding.store = store = object()
+    assert {part.store for part in embedding.parts} == {store} == {embedding.store}
 
 
 def test_embeddings_of_fixed_size_do_not_grow():

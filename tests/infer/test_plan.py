@@ -7,7 +7,7 @@ import pytest
 
 from samaritan.core.errors import GeometryMismatchError, OutOfMemoryBudgetError, PromptError
 from samaritan.core.geometry import Geometry
-from samaritan.core.model import Prediction
+from samaritan.core.model import PartStore, Prediction
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts
 from samaritan.infer import plan as planning
 from samaritan.infer import segment
@@ -256,6 +256,7 @@ class Growing:
     geometry: Geometry
     parts: int = 0
     max_bytes: int = DEFAULT_EMBEDDINGS
+    store: PartStore | None = None
 
     @property
     def nbytes(self):
@@ -297,7 +298,7 @@ def test_a_model_of_volumes_is_asked_to_begin(clock):
     assert (planned.planes, planned.decodes) == (50, 50)
     assert planned.seconds == pytest.approx(3 + 2 * 50)
     assert planned.at_most
-    assert planned.disk == 7
+    assert planned.disk == 7 + 5 * 50 * MIB
     assert clock.now == 5 + 3 + 2 * 12
     arrays = VOXELS * (1 + 3 + 6)
     assert planned.memory == PEAK + 5 * (50 - 12) * MIB + arrays
@@ -306,6 +307,7 @@ def test_a_model_of_volumes_is_asked_to_begin(clock):
 def test_what_its_embedding_may_hold_bounds_its_growth(clock):
     planned = plan(Stepwise(clock, 500), VOLUME.image, asked(VOLUME, VOLUME.box(1)))
     assert planned.memory == PEAK + DEFAULT_EMBEDDINGS - 12 * 5 * MIB + VOXELS * 10
+    assert planned.disk == 7 + 5 * 500 * MIB  # what is let go was kept there
 
 
 def test_an_object_that_a_trial_finishes_takes_what_it_took(clock):

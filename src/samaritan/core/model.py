@@ -223,14 +223,28 @@ class StepwiseModel(Protocol):
         ...
 
 
+class PartStore(Protocol):
+    """Where encoded parts of images are kept for longer than an embedding. It may be called by several threads."""
+
+    def get(self, part: NDArray[Any]) -> Mapping[str, NDArray[Any]] | None:
+        """Return what was kept of a part with these values; None if nothing is."""
+        ...
+
+    def put(self, part: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep ``arrays`` of the part with these values."""
+        ...
+
+
 @runtime_checkable
 class GrowingEmbedding(Protocol):
     """What an ``Embedding`` may be beside: one that encodes parts of its image when they are needed, and holds them.
 
-    The parts may take ``max_bytes``; those that were not used for longest are let go. One is always held.
+    The parts may take ``max_bytes``; those that were not used for longest are let go. One is always held. They are
+    looked for in ``store`` before they are encoded, and left there; None, as at first, keeps them nowhere else.
     """
 
     max_bytes: int
+    store: PartStore | None
 
 
 @runtime_checkable

@@ -65,9 +65,17 @@ def content_key(prepared: Image, card: ModelCard) -> str:
     prepares images, and ``FORMAT_VERSION``; where the image lies in the world does not matter.
     """
     spacing = tuple(round(s, 6) for s in prepared.geometry.spacing)
-    array, grid = prepared.array, (spacing, prepared.geometry.unit)
+    return _key(prepared.array, card, prepared.modality, spacing, prepared.geometry.unit)
+
+
+def part_key(part: NDArray[Any], card: ModelCard) -> str:
+    """Return the name of what the model of ``card`` makes of a part of an image (see ``GrowingEmbedding``)."""
+    return _key(part, card, "part")
+
+
+def _key(array: NDArray[Any], card: ModelCard, *more: object) -> str:
     model = (card.name, card.sha256, card.normalisation)
-    facts = (FORMAT_VERSION, *model, array.shape, array.dtype.str, prepared.modality, *grid)
+    facts = (FORMAT_VERSION, *model, array.shape, array.dtype.str, *more)
     digest = hashlib.sha256(repr(facts).encode())
     # A grey image repeated to three channels has stride 0 along them: one channel tells it all, the shape the rest.
     different = array[:1] if array.strides[0] == 0 else array
@@ -231,3 +239,19 @@ def _read(path: Path, key: str) -> dict[str, NDArray[Any]]:
         msg = "its content does not have its checksum"
         raise ValueError(msg)
     return arrays
+
+
+@dataclass(frozen=True, slots=True)
+class CachedParts:
+    """Keeps encoded parts of images in ``cache``, for the model of ``card``: a ``core.model.PartStore``."""
+
+    cache: EmbeddingCache
+    card: ModelCard
+
+    def get(self, part: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
+        """Return what was kept of a part with these values; None if nothing is."""
+        return self.cache.get(part_key(part, self.card))
+
+    def put(self, part: NDArray[Any], arrays: Arrays) -> None:
+        """Keep ``arrays`` of the part with these values."""
+        self.cache.put(part_key(part, self.card), arrays)

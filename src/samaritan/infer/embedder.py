@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from samaritan.core.geometry import Axis, Geometry
 from samaritan.core.image import Image, Window
-from samaritan.core.model import Embedding, Model, embed_all, images_at_once
-from samaritan.infer.cache import EmbeddingCache, content_key
+from samaritan.core.model import Embedding, GrowingEmbedding, Model, embed_all, images_at_once
+from samaritan.infer.cache import CachedParts, EmbeddingCache, content_key
 from samaritan.infer.channels import Channels, MissingChannelWarning, rule_of
 from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.lru import ByteLRU
@@ -133,7 +133,10 @@ class Embedder:
         if square:
             geometry = SquareView.of(geometry).geometry
         with self.stopwatch("embed"):
-            return self.model.unpack({name: _widened(array) for name, array in packed.items()}, geometry)
+            embedding = self.model.unpack({name: _widened(array) for name, array in packed.items()}, geometry)
+        if self.cache and isinstance(embedding, GrowingEmbedding):
+            embedding.store = CachedParts(self.cache, self.model.card)
+        return embedding
 
     def _grid(self, where: Where) -> Geometry:
         match where:

@@ -23,6 +23,7 @@ from samaritan.core.model import (
     Embedding,
     GrowingEmbedding,
     Model,
+    PartStore,
     Prediction,
     Step,
     StepwiseModel,
@@ -70,6 +71,16 @@ class GrowingChannelEmbeddings(ChannelEmbeddings):
     def max_bytes(self, value: int) -> None:
         for part in cast("tuple[GrowingEmbedding, ...]", self.parts):
             part.max_bytes = value // len(self.parts)
+
+    @property
+    def store(self) -> PartStore | None:
+        """Where they keep what they encode; see ``GrowingEmbedding``."""
+        return cast("GrowingEmbedding", self.parts[0]).store
+
+    @store.setter
+    def store(self, value: PartStore | None) -> None:
+        for part in cast("tuple[GrowingEmbedding, ...]", self.parts):
+            part.store = value
 
 
 class PerChannel:

@@ -173,14 +173,16 @@ def _of_volume(
         done, rest, grown = done + len(trial.seconds), rest + left, grown + embedding.nbytes - before
         started = perf_counter()
     growth = grown * rest // done
+    disk = embedder.held.nbytes
     if isinstance(embedding, GrowingEmbedding):
+        disk += grown + growth  # the parts are kept as well
         growth = min(growth, max(0, fresh + embedding.max_bytes - embedding.nbytes))
     return Plan(
         done + rest if isinstance(model, StepwiseModel) else 1,
         done + rest,
         seconds,
         _memory(embedder, len(objects), growth, max_memory),
-        embedder.held.nbytes,
+        disk,
         rest > 0,
     )
 

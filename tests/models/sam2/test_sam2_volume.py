@@ -13,6 +13,8 @@ from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
 from samaritan.core.model import GrowingEmbedding, Prediction, StepwiseModel
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
+from samaritan.infer import segment
+from samaritan.infer.cache import EmbeddingCache
 from samaritan.models import sam2
 from samaritan.models.planar import FrameSpec
 from samaritan.models.planar.network import NEGATIVE, POSITIVE
@@ -20,7 +22,7 @@ from samaritan.models.published import published
 from samaritan.models.sam2 import volume
 from samaritan.models.sam2.memory import MOST_POINTERS, Memory
 from samaritan.models.sam2.tracker import Bank, Seen
-from samaritan.models.sam2.volume import VolumeModel
+from samaritan.models.sam2.volume import SliceEncoder, VolumeModel
 from samaritan.testing.conformance import MODEL_CHECKS, check_refinement
 
 CARD = published("sam2.1-tiny-volume").card
@@ -42,6 +44,12 @@ class Bright:
         self.encoded += 1
         grey = torch.from_numpy(picture[:, :1]) * LEVELS[1] + LEVELS[0]
         return {"grey": torch.nn.functional.adaptive_avg_pool2d(grey, self.mask_side)}
+
+    def to_arrays(self, features):
+        return {name: found.numpy() for name, found in features.items()}
+
+    def from_arrays(self, arrays):
+        return {name: torch.tensor(array) for name, array in arrays.items()}
 
     def _seen(self, features, tokens=None):
         logits = (features["grey"][0, 0].float().numpy() - 127.5) / 8
@@ -304,6 +312,28 @@ def test_an_embedding_holds_no_more_than_it_may(model):
     assert embedding.nbytes == embedding.voxels.nbytes + 3 * of_a_slice
 
 
+def test_encoded_slices_are_kept_on_disk_for_the_next_run(tmp_path):
+    picture, _ = image(range(8, 15))
+    near, far = ({"it": Prompts(picture.geometry, (Point((*INSIDE, index)),))} for index in (11, 13))
+
+    def run(objects, cache=None):
+        model = VolumeModel(CARD, Bright(), FRAME)
+        found = segment(model, picture, objects, cache=cache)
+        return found.objects[0].mask, model.tracker.encoded
+
+    wanted, encoded = run(near)
+    assert encoded == 11
+    first, encoded = run(near, EmbeddingCache(tmp_path))
+    assert encoded == 2  # the slices that show nothing are alike, and so are those with the block
+    np.testing.assert_array_equal(first, wanted)
+    again, encoded = run(near, EmbeddingCache(tmp_path))
+    assert encoded == 0
+    np.testing.assert_array_equal(again, wanted)
+    other, encoded = run(far, EmbeddingCache(tmp_path))
+    assert encoded == 0
+    np.testing.assert_array_equal(other, run(far)[0])
+
+
 def test_every_slice_is_told_of(model):
     picture, _ = image(range(8, 15))
     told = []
@@ -350,13 +380,13 @@ def test_others_need_not_wait_while_a_slice_is_encoded(model):
     embedding = model.embed(picture)
     waiting = threading.Thread(target=lambda: embedding.nbytes, daemon=True)
 
-    def encode(plane):
+    def read():
         waiting.start()
         waiting.join(timeout=30)
         assert not waiting.is_alive()
-        return model.tracker.encode(FRAME.picture(plane))
+        return embedding.voxels[3]
 
-    embedding.features(3, encode)
+    embedding.features(3, read, SliceEncoder(model.tracker, FRAME))
 
 
 def test_memories_too_old_to_be_recalled_are_let_go():
@@ -384,7 +414,7 @@ def test_what_is_packed_are_the_voxels_of_grey_once(model):
 def test_colours_are_kept(model):
     array = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 2)).astype(np.float32)
     picture = Image(array, Geometry.from_spacing((5, 4, 2)), RGB)
-    np.testing.assert_array_equal(model.embed(picture).slice(1).array[..., 0], array[..., 1])
+    np.testing.assert_array_equal(model.embed(picture).voxels[1], array[..., 1])
 
 
 def test_the_card_says_whether_it_is_a_model_of_pictures_or_of_volumes():

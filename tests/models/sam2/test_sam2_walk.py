@@ -44,12 +44,18 @@ def volume(width, height, slices):
     return Image(array, Geometry.from_spacing((width, height, slices)), RGB)
 
 
+def plane_of(embedding, index):
+    """Return one slice as a picture, as ``SliceEncoder`` does."""
+    voxels = np.broadcast_to(embedding.voxels[index], (3, *embedding.geometry.shape[:2]))
+    return Image(voxels[..., None], Geometry.picture(*voxels.shape[1:]), RGB)
+
+
 class Video:
     """A volume as the package has a video, and an object in it."""
 
     def __init__(self, predictor, embedding):
         width, height, slices = embedding.geometry.shape
-        frames = torch.cat([torch.from_numpy(FRAME.picture(embedding.slice(index))) for index in range(slices)])
+        frames = torch.cat([torch.from_numpy(FRAME.picture(plane_of(embedding, index))) for index in range(slices)])
         self.predictor, self.state = predictor, _state(frames, width, height)
         # Our boxes and clicks are those of the middles of pixels, and it adds half a pixel of its frame.
         self.shift = 0.5 - np.array([width, height]) / (2 * SIDE)

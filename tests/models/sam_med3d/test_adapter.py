@@ -13,6 +13,7 @@ from samaritan.core.image import Image
 from samaritan.core.model import Prediction, StepwiseModel
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
 from samaritan.infer import segment
+from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.intensity import IntensityMap
 from samaritan.models.sam_med3d import search
 from samaritan.models.sam_med3d.adapter import normalised
@@ -359,12 +360,26 @@ def test_windows_are_encoded_when_they_are_needed_and_kept():
 
 
 def test_windows_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr("samaritan.models.sam_med3d.adapter.MOST_WINDOWS", 2)
+    monkeypatch.setattr("samaritan.models.sam_med3d.adapter.HELD", 2 * 4 * 32**3)
     geometry = Geometry.from_spacing((160, 40, 30), (1.5, 1.5, 1.5))
     subject = model(Threshold(side=32))
     embedding = subject.embed(image_of(ellipsoid(geometry, (120, 30, 20), (100, 12, 12)), geometry))
     subject.decode(embedding, points(geometry, (120, 30, 20)))
     assert embedding.nbytes == embedding.voxels.nbytes + 2 * 4 * 32**3
+
+
+def test_encoded_windows_are_kept_on_disk_for_the_next_run(tmp_path):
+    geometry = Geometry.from_spacing((160, 40, 30), (1.5, 1.5, 1.5))
+    image = image_of(ellipsoid(geometry, (120, 30, 20), (100, 12, 12)), geometry)
+    networks = [Threshold(side=32) for _ in range(3)]
+    first, again, without = (
+        segment(model(network), image, {"it": points(geometry, (120, 30, 20))}, cache=cache)
+        for network, cache in zip(networks, (EmbeddingCache(tmp_path), EmbeddingCache(tmp_path), None), strict=True)
+    )
+    assert (networks[1].encoded, networks[2].encoded) == (0, networks[0].encoded)
+    assert networks[0].encoded
+    for other in (again, without):
+        np.testing.assert_array_equal(other.objects[0].mask, first.objects[0].mask)
 
 
 def test_ct_counts_what_is_above_water_and_fills_with_it():
@@ -374,8 +389,8 @@ def test_ct_counts_what_is_above_water_and_fills_with_it():
     assert (plain.ground, ct.ground) == (-32000, 0)
     seen = []
     network = Threshold(side=64)
-    network.encode = lambda window: seen.append(window) or window
-    ct.features(network, np.array([-16, -16, -16]))
+    network.encode = lambda window: seen.append(window) or {"window": window}
+    ct.window(network, np.array([-16, -16, -16]))
     above = values[values > 0]
     np.testing.assert_allclose(seen[0][16:36, 16:36, 16:36], (values[0] - above.mean()) / above.std(), atol=1e-3)
     np.testing.assert_allclose(seen[0][:16], -above.mean() / above.std(), atol=1e-3)
@@ -388,7 +403,7 @@ def test_ct_is_normalised_as_in_training_whatever_the_window_and_wherever_it_com
     hounsfield[0, 0, 0, 0] = -1024
     seen = []
     network = Threshold(side=64)
-    network.encode = lambda window: seen.append(window) or window
+    network.encode = lambda window: seen.append(window) or {"window": window}
     subject = model(network)
     for modality in ("CT", ""):
         image = Image(hounsfield, geometry, modality=modality)

@@ -10,6 +10,7 @@ import torch
 from tests.models.references import randomise
 from torch.nn import functional
 
+from samaritan.core.errors import CorruptFileError
 from samaritan.models.planar import torch_network
 from samaritan.models.sam_med3d import FAMILY
 from samaritan.models.sam_med3d.encoder import Attention, Block
@@ -288,11 +289,13 @@ def test_the_network_on_a_device_gives_mask_0():
     runner, generator = TorchNetwork(network(), "cpu"), torch.Generator().manual_seed(1)
     window, mask = (torch.randn(n, n, n, generator=generator) for n in (48, 12))
     coords, labels = torch.tensor([[3.0, 40.0, 17.0]]), torch.tensor([1])
-    features = runner.encode(window.numpy())
+    features = runner.from_arrays(runner.to_arrays(runner.encode(window.numpy())))
     found = runner.decode(features, coords.numpy(), labels.numpy(), mask.numpy())
     with torch.inference_mode():
         wanted = network().decode(network().encode(window[None, None]), coords[None], labels[None], mask[None, None])
     assert runner.side == 48
+    with pytest.raises(CorruptFileError):
+        runner.from_arrays({"window": np.zeros((1, 1, 3, 3, 3), np.float32)})
     assert found.shape == (12, 12, 12)
     assert abs(found - wanted[0][0, 0].numpy()).max() <= CLOSE
 
@@ -314,7 +317,7 @@ def test_windows_that_overflow_in_float16_are_encoded_in_float32(monkeypatch):
     monkeypatch.setattr(torch_network, "half_precision", lambda _: torch.float16)
     runner = TorchNetwork(Doubler(), "cpu")
     for value in (3.0, 40_000.0, 40_000.0, 3.0):
-        features = runner.encode(np.full((4, 4, 4), value, np.float32))
+        features = runner.encode(np.full((4, 4, 4), value, np.float32))["window"]
         assert features.dtype is torch.float32
         assert features.shape == (1, 1, 4, 4, 4)
         assert (features == 2 * value).all()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -111,6 +112,14 @@ class Tracker:
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture, (1, 3, side, side); the features do not say yet what is remembered."""
         return self._network.encode(picture)
+
+    def to_arrays(self, features: Features) -> dict[str, NDArray[Any]]:
+        """Return the features as arrays, to be kept."""
+        return self._network.to_arrays(features)
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
+        """Return the features that ``to_arrays`` took apart, of float32; see ``Network.from_arrays``."""
+        return self._network.from_arrays(arrays)
 
     @torch.inference_mode()
     def ask(self, features: Features, tokens: Tokens, *, sure: bool = True) -> Seen:

@@ -5,15 +5,13 @@ another axis turns the volume first (``samaritan.infer`` does).
 
 Encoding a volume of a hundred slices would take minutes and gigabytes, and a small object shows in a few of them. So
 ``embed`` keeps the voxels only, in whole numbers as pictures have them, and slices are encoded when they are first
-needed. The encoded slices are held with the embedding, in half precision, up to its ``max_bytes``. ``pack`` gives the
-voxels.
+needed. The encoded slices are held with the embedding, in half precision, up to its ``max_bytes``, and kept in its
+``store``. ``pack`` gives the voxels.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -24,10 +22,11 @@ from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image, read_only
 from samaritan.core.model import Embedding, ModelCard, Prediction, Step, require_same_grid, unheard
 from samaritan.core.prompts import Prompts
+from samaritan.models.growing import Parts
 from samaritan.models.planar.frame import FrameSpec
 from samaritan.models.planar.network import Features
 from samaritan.models.prompt_areas import require_start
-from samaritan.models.sam2.route import Route, plane_of
+from samaritan.models.sam2.route import Route
 from samaritan.models.sam2.tracker import Tracker
 from samaritan.models.sam2.walk import Walk
 
@@ -37,7 +36,7 @@ _VOXELS = "voxels"
 _HALF_MAX = 65504.0
 
 
-class VolumeEmbedding:
+class VolumeEmbedding(Parts):
     """A volume, and those of its slices that were encoded so far.
 
     Parameters
@@ -46,17 +45,11 @@ class VolumeEmbedding:
         (k, c, i, j) of 0 to 255; one channel where all are alike, else three.
     geometry
         Grid of the volume.
-
-    Attributes
-    ----------
-    max_bytes
-        What encoded slices may take; see ``GrowingEmbedding``.
     """
 
     def __init__(self, voxels: NDArray[np.uint8], geometry: Geometry) -> None:
-        self.voxels, self._geometry, self.max_bytes = voxels, geometry, HELD
-        self._held: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._lock = threading.Lock()
+        super().__init__(HELD)
+        self.voxels, self._geometry = voxels, geometry
 
     @property
     def geometry(self) -> Geometry:
@@ -66,27 +59,36 @@ class VolumeEmbedding:
     @property
     def nbytes(self) -> int:
         """Memory that it holds now."""
-        with self._lock:
-            return self.voxels.nbytes + sum(map(_nbytes, self._held.values()))
+        return self.voxels.nbytes + super().nbytes
 
-    def slice(self, index: int) -> Image:
-        """Return one slice as a picture of three channels."""
-        plane = np.broadcast_to(self.voxels[index], (len(RGB), *self.voxels.shape[2:]))[..., None]
-        return Image(plane, plane_of(self.geometry, index), RGB)
 
-    def features(self, index: int, encode: Callable[[Image], Features]) -> Features:
-        """Return the features of one slice, encoded the first time; the last used ones are held."""
-        with self._lock:
-            found = self._held.get(index)
-        if found is None:  # without the lock, for it takes long
-            # Rounded whether they are held or not: a mask must not depend on what was asked before.
-            found = {name: _halved(features) for name, features in encode(self.slice(index)).items()}
-        with self._lock:
-            self._held[index] = found
-            self._held.move_to_end(index)
-            while len(self._held) > 1 and sum(map(_nbytes, self._held.values())) > self.max_bytes:
-                self._held.popitem(last=False)
-        return found
+class SliceEncoder:
+    """Makes features of slices (c, i, j) of 0 to 255, in half precision; a ``PartEncoder``.
+
+    Parameters
+    ----------
+    tracker
+        Encodes.
+    frame
+        How slices are prepared.
+    """
+
+    def __init__(self, tracker: Tracker, frame: FrameSpec) -> None:
+        self._tracker, self._frame = tracker, frame
+
+    def encode(self, part: NDArray[Any]) -> Features:
+        """Return the features of a slice."""
+        plane = np.broadcast_to(part, (len(RGB), *part.shape[1:]))[..., None]
+        picture = Image(plane, Geometry.picture(*part.shape[1:]), RGB)
+        return _halved(self._tracker.encode(self._frame.picture(picture)))
+
+    def to_arrays(self, features: Features) -> dict[str, NDArray[Any]]:
+        """Return the features as arrays."""
+        return self._tracker.to_arrays(features)
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
+        """Return the features that ``to_arrays`` took apart."""
+        return _halved(self._tracker.from_arrays({name: a.astype(np.float32) for name, a in arrays.items()}))
 
 
 class VolumeModel:
@@ -104,6 +106,7 @@ class VolumeModel:
 
     def __init__(self, card: ModelCard, tracker: Tracker, frame: FrameSpec) -> None:
         self._card, self.tracker, self.frame = card, tracker, frame
+        self._slices = SliceEncoder(tracker, frame)
 
     @property
     def card(self) -> ModelCard:
@@ -153,7 +156,7 @@ class VolumeModel:
             self.tracker,
             self.frame.letterbox(known.geometry.shape[:2]),
             known.geometry,
-            lambda index: known.features(index, lambda plane: self.tracker.encode(self.frame.picture(plane))),
+            lambda index: known.features(index, lambda: known.voxels[index], self._slices),
             Route.of(prompts),
             previous,
             step,
@@ -181,10 +184,6 @@ class VolumeModel:
         return VolumeEmbedding(read_only(arrays[_VOXELS]), geometry)
 
 
-def _halved(found: Any) -> Any:  # noqa: ANN401 - a tensor, on any device
-    """Return features in half precision, unless they are too large for it."""
-    return found.half() if float(found.abs().max()) <= _HALF_MAX else found
-
-
-def _nbytes(features: Mapping[str, Any]) -> int:
-    return sum(int(found.nbytes) for found in features.values())
+def _halved(features: Features) -> Features:
+    """Return features in half precision, but for those that are too large for it."""
+    return {name: found.half() if float(found.abs().max()) <= _HALF_MAX else found for name, found in features.items()}

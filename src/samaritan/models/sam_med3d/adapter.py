@@ -1,14 +1,12 @@
 """SAM-Med3D as a ``Model`` of volumes.
 
-An embedding is the volume itself. Windows of it are encoded when prompts call for them and kept for the next prompt.
+An embedding is the volume itself. Windows of it are encoded when prompts call for them, held for the next prompt, and
+kept in its ``store``.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -19,10 +17,13 @@ from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, read_only
 from samaritan.core.model import Embedding, ModelCard, Prediction, Step, require_same_grid, unheard
 from samaritan.core.prompts import Prompts
+from samaritan.models.growing import Features, Parts
 from samaritan.models.prompt_areas import require_start
 from samaritan.models.sam_med3d.clicks import POSITIVE, SURE, Clicks, keep_within_boxes, start_logits
 from samaritan.models.sam_med3d.lattice import Floats, Ints, Lattice
-from samaritan.models.sam_med3d.search import MOST_WINDOWS, Network, Route, Search
+from samaritan.models.sam_med3d.search import Network, Route, Search
+
+HELD = 64 << 20  # bytes of encoded windows, some eighty, unless an embedding is told otherwise
 
 _VOXELS, _GROUND = "voxels", "ground"
 _WHOLE = np.iinfo(np.int16)
@@ -30,9 +31,8 @@ _WATER = 0  # what the card's window and range make of 0 HU
 _FLAT = 1e-6  # deviation below which a window has no contrast
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class WindowedEmbedding:
-    """A volume of which windows are encoded on demand, and the last ones kept.
+class WindowedEmbedding(Parts):
+    """A volume of which windows are encoded on demand, and the last ones held.
 
     Parameters
     ----------
@@ -44,36 +44,29 @@ class WindowedEmbedding:
         Value of nothing: what lies beyond the volume has it, and no more than it counts for mean and deviation.
     """
 
-    voxels: NDArray[np.int16]
-    geometry: Geometry
-    ground: int
-    lattice: Lattice = field(init=False)
-    _held: OrderedDict[tuple[int, ...], Any] = field(init=False, default_factory=OrderedDict)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    def __init__(self, voxels: NDArray[np.int16], geometry: Geometry, ground: int) -> None:
+        super().__init__(HELD)
+        self.voxels, self._geometry, self.ground = voxels, geometry, ground
+        self.lattice = Lattice(geometry)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lattice", Lattice(self.geometry))
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the volume."""
+        return self._geometry
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds: the voxels, and the features of the windows that were looked at last."""
-        with self._lock:
-            return self.voxels.nbytes + sum(int(features.nbytes) for features in self._held.values())
+        return self.voxels.nbytes + super().nbytes
 
-    def features(self, network: Network, origin: Ints) -> Any:  # noqa: ANN401 - as the network gives them
+    def window(self, network: Network, origin: Ints) -> Features:
         """Return the features of the window whose first cube is ``origin``."""
-        key = tuple(origin.tolist())
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-        window = self.lattice.read(self.voxels, origin, origin + network.side, fill=self.ground)
-        features = network.encode(normalised(window, above=self.ground))
-        with self._lock:
-            self._held[key] = features
-            while len(self._held) > MOST_WINDOWS:
-                self._held.popitem(last=False)
-        return features
+
+        def read() -> Floats:
+            cubes = self.lattice.read(self.voxels, origin, origin + network.side, fill=self.ground)
+            return normalised(cubes, above=self.ground)
+
+        return self.features(tuple(origin.tolist()), read, network)
 
 
 class SamMed3DModel:

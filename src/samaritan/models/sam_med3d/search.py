@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.model import Step
+from samaritan.models.growing import Features, PartEncoder
 from samaritan.models.sam_med3d.clicks import POSITIVE, SURE, Clicks
 from samaritan.models.sam_med3d.lattice import RATIO, Floats, Ints, Lattice, Places, centre_of, pooled
 from samaritan.models.sam_med3d.mosaic import Mosaic, middle
@@ -30,19 +31,15 @@ STRIDE = 16
 logger = logging.getLogger(__name__)
 
 
-class Network(Protocol):
-    """What answers for windows. It may be called by several threads."""
+class Network(PartEncoder, Protocol):
+    """What encodes windows (side, side, side) of normalised values, and answers for them."""
 
     @property
     def side(self) -> int:
         """Cubes along each side of a window; a multiple of ``STRIDE``, and at least twice it."""
         ...
 
-    def encode(self, window: Floats) -> Any:  # noqa: ANN401 - an array, or a tensor on the network's device
-        """Return the features of a window (side, side, side) of normalised values; they have ``nbytes``."""
-        ...
-
-    def decode(self, features: Any, places: Floats, labels: Ints, mask: Floats) -> Floats:  # noqa: ANN401 - as above
+    def decode(self, features: Features, places: Floats, labels: Ints, mask: Floats) -> Floats:
         """Return the logits of cells (side / 4, ...).
 
         ``places`` (p, 3) and ``labels`` (p,) are clicks in cubes of the window; ``mask`` are logits found before, or
@@ -59,7 +56,7 @@ class Windows(Protocol):
         """Its cubes."""
         ...
 
-    def features(self, network: Network, origin: Ints) -> Any:  # noqa: ANN401 - as the network gives them
+    def window(self, network: Network, origin: Ints) -> Features:
         """Return the features of the window whose first cube is ``origin``."""
         ...
 
@@ -146,7 +143,7 @@ class Search:
             places = np.concatenate([places, (centre - origin)[None].astype(np.float32)])
             labels = np.append(labels, POSITIVE)
         mask = self.mosaic.part(cell, cells)
-        features = self._volume.features(self._network, origin)
+        features = self._volume.window(self._network, origin)
         # Each click is told with those before it and the mask that they gave, as in the published evaluation; with an
         # earlier mask the clicks before are in it.
         first = len(labels) if mask.any() else min(1, len(labels))
