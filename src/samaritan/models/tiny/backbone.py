@@ -1,27 +1,64 @@
-"""EfficientNet-Lite0, the backbone of the `tiny` model, with prompts let in beside the picture.
+"""EfficientNet-Lite, the backbone of the `tiny` model, with prompts let in beside the picture.
 
-Tan and Le 2019; the Lite variant has ReLU6 and no squeeze-excite. In training only: see `network`.
+Tan and Le 2019; the Lite variants have ReLU6 and no squeeze-excite. In training only: see `network`.
 """
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-# (expansion, kernel, stride, channels, blocks) of the seven stages of EfficientNet-Lite0
-_STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
+
+class Stage(NamedTuple):
+    """Blocks of one width; the first of them has the stride."""
+
+    expansion: int
+    kernel: int
+    stride: int
+    channels: int
+    blocks: int
+
+
+_LITE0 = (
+    Stage(1, 3, 1, 16, 1),
+    Stage(6, 3, 2, 24, 2),
+    Stage(6, 5, 2, 40, 2),
+    Stage(6, 3, 2, 80, 3),
+    Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 2, 192, 4),
+    Stage(6, 3, 1, 320, 1),
 )
-_STEM_CHANNELS = 32
+_STEM_CHANNELS = 32  # of every size
 _TAPPED_STAGES = (0, 1, 2, 4, 6)  # the last stages at strides 2, 4, 8, 16 and 32
-CHANNELS = tuple(_STAGES[index][3] for index in _TAPPED_STAGES)
-ENTRY_CHANNELS = {2: _STEM_CHANNELS, 4: CHANNELS[1]}  # where prompts come in, by stride
+
+
+def _scaled(width: float, depth: float) -> tuple[Stage, ...]:
+    """Return the stages `width` times as wide, in eights, and `depth` times as deep but for the first and the last."""
+    last = len(_LITE0) - 1
+    return tuple(
+        stage._replace(
+            channels=8 * int(width * stage.channels / 8 + 0.5),
+            blocks=stage.blocks if index in (0, last) else math.ceil(depth * stage.blocks),
+        )
+        for index, stage in enumerate(_LITE0)
+    )
+
+
+SIZES = {"lite0": _LITE0, "lite2": _scaled(1.1, 1.2)}
+
+
+def channels_of(size: str) -> tuple[int, ...]:
+    """Return the channels of the five feature maps of a backbone."""
+    return tuple(SIZES[size][index].channels for index in _TAPPED_STAGES)
+
+
+def entry_channels_of(size: str) -> dict[int, int]:
+    """Return the channels of the places where prompts come in, by stride."""
+    return {2: _STEM_CHANNELS, 4: channels_of(size)[1]}
+
 
 _IMAGENET_EPSILON = 1e-3  # of the batch norms of the TensorFlow original
 
@@ -63,13 +100,14 @@ class InvertedResidual(nn.Module):
 
 
 class Backbone(nn.Module):
-    """EfficientNet-Lite0 up to its last stage; gives the features at strides 2, 4, 8, 16 and 32."""
+    """EfficientNet-Lite of one of `SIZES` up to its last stage; gives the features at strides 2, 4, 8, 16 and 32."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: str = "lite0") -> None:
         super().__init__()
+        self.size = size
         self.stem = ConvNorm(3, _STEM_CHANNELS, 3, 2)
         stages, channels = [], _STEM_CHANNELS
-        for expansion, kernel, stride, outputs, blocks in _STAGES:
+        for expansion, kernel, stride, outputs, blocks in SIZES[size]:
             stage = []
             for index in range(blocks):
                 step = stride if index == 0 else 1
@@ -81,7 +119,7 @@ class Backbone(nn.Module):
     def forward(self, image: Tensor, told2: Tensor | float = 0.0, told4: Tensor | float = 0.0) -> list[Tensor]:
         """Map normalised images (n, 3, H, W) to their five feature maps, fine to coarse.
 
-        What prompts say is added at strides 2 and 4, with `ENTRY_CHANNELS` channels.
+        What prompts say is added at strides 2 and 4, with `entry_channels_of` its size channels.
         """
         x = functional.relu6(self.stem(image) + told2)
         features = []

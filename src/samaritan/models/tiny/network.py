@@ -6,7 +6,7 @@ mind, a **decoder** draws the masks. Both are convolutional (with two attention 
 and width that are multiples of 32; nothing is tied to one resolution. The installed package never imports this module:
 it runs the exported ONNX graph.
 
-* Encoder: EfficientNet-Lite0 (`backbone`), then a feature pyramid (Lin et al. 2017) down to stride 2. Prompts, and how
+* Encoder: EfficientNet-Lite (`backbone`), then a feature pyramid (Lin et al. 2017) down to stride 2. Prompts, and how
   likely they make the greys (`evidence`), are added at strides 2 and 4.
 * Decoder: prompts are encoded once more at strides 4, 8 and 16 and added; attention at stride 16 for context,
   convolutions at 8, 4 and 2 for detail.
@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samaritan.core.errors import CheckpointMismatchError
-from samaritan.models.tiny.backbone import CHANNELS as BACKBONE_CHANNELS
-from samaritan.models.tiny.backbone import ENTRY_CHANNELS, Backbone, ConvNorm
+from samaritan.models.tiny.backbone import Backbone, ConvNorm, channels_of, entry_channels_of
 from samaritan.models.tiny.evidence import Appearance, Likeness
 from samaritan.models.tiny.prompt_maps import (
     BOX,
@@ -83,6 +82,8 @@ class Design:
         Whether the network is shown how likely the greys are under the prompts.
     width
         Times the usual channels of everything but the backbone.
+    encoder
+        Size of the backbone, one of ``backbone.SIZES``.
     """
 
     attention: int = 2
@@ -93,6 +94,7 @@ class Design:
     likeness: bool = True
     appearance: bool = True
     width: int = 1
+    encoder: str = "lite0"
 
     @property
     def widths(self) -> dict[int, int]:
@@ -143,14 +145,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.backbone = Backbone()
-        self.entry2 = _Entry(ENTRY_CHANNELS[2]) if design.early else None
-        self.entry4 = _Entry(ENTRY_CHANNELS[4]) if design.early else None
-        wide = design.widths
-        self.top = ConvNorm(BACKBONE_CHANNELS[4], wide[16])
-        self.lateral = nn.ModuleList(
-            [ConvNorm(c, wide[s]) for c, s in zip(BACKBONE_CHANNELS, (2, 4, 8, 16), strict=False)]
-        )
+        self.backbone = Backbone(design.encoder)
+        wide, entries = design.widths, entry_channels_of(design.encoder)
+        self.entry2 = _Entry(entries[2]) if design.early else None
+        self.entry4 = _Entry(entries[4]) if design.early else None
+        *finer, coarsest = channels_of(design.encoder)
+        self.top = ConvNorm(coarsest, wide[16])
+        self.lateral = nn.ModuleList([ConvNorm(c, wide[s]) for c, s in zip(finer, (2, 4, 8, 16), strict=True)])
         self.down = nn.ModuleList([ConvNorm(wide[2 * s], wide[s]) for s in (2, 4, 8)])
         self.smooth = nn.ModuleList([ConvNorm(wide[s], wide[s], 3) for s in (2, 4, 8, 16)])
 
