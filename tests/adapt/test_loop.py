@@ -86,6 +86,31 @@ def test_it_learns_and_tells_how(tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def _on_a_gpu(*values):
+    missing = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    return pytest.param(*values, marks=(pytest.mark.gpu, missing))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cpu", "bfloat16"), _on_a_gpu("cuda", "bfloat16"), _on_a_gpu("cuda", "float16")]
+)
+def test_it_learns_in_mixed_precision_and_keeps_float32_weights(tmp_path, device, precision):
+    computed = set()
+    network = _network()
+    network[0].register_forward_hook(lambda _module, _given, out: computed.add(out.dtype))
+    entries = []
+    settings = Settings(steps=40, device=device, precision=precision)
+    result = fit(network, Discs(), settings, tmp_path, on_step=entries.append)
+    assert computed == {getattr(torch, precision)}
+    assert {weight.dtype for weight in result.average.values() if weight.is_floating_point()} == {torch.float32}
+    assert entries[-1]["loss"] < 0.8 * entries[0]["loss"]
+
+
+def test_float16_wants_a_gpu(tmp_path):
+    with pytest.raises(TrainingError, match="float16"):
+        fit(_network(), Discs(), Settings(steps=1, device="cpu", precision="float16"), tmp_path)
+
+
 def test_validation_does_not_disturb_training(tmp_path):
     plain, validated = _network(), _network()
     fit(plain, Discs(), Settings(steps=6), tmp_path / "a")

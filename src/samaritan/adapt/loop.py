@@ -160,7 +160,7 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
     Raises
     ------
     TrainingError
-        If the loss is not finite, nothing is trainable, or a batch cannot be made.
+        If the loss is not finite, nothing is trainable, a batch cannot be made, or float16 is wanted without CUDA.
     CheckpointMismatchError
         If ``out`` holds a checkpoint of another run.
     """
@@ -210,6 +210,12 @@ class _Trainer:
         self.step = 0
         self.module, self.task, self.settings = module, task, settings
         self.device = settings.torch_device
+        if settings.precision == "float16" and self.device.type != "cuda":
+            raise TrainingError(
+                got=f"precision float16 on device {self.device.type}, where small gradients would become 0",
+                wanted="float16 on CUDA, where the loss is scaled",
+                fix='Take precision "bfloat16" or "float32"',
+            )
         module.to(self.device)
         self.parameters = [p for group in groups for p in group.parameters if p.requires_grad]
         if not self.parameters:
@@ -217,9 +223,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             [part for group in groups for part in _with_and_without_decay(group, settings.weight_decay)]
         )
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=settings.precision == "float16" and self.device.type == "cuda"
-        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.average = Average(module, settings.average_decay)
         self._shown: dict[str, Tensor] | None = None  # the weights that train, while the average is validated
         self._train_mode()
