@@ -280,12 +280,13 @@ def test_no_evaluation_set_of_the_pictures_was_trained_on():
 
 
 def test_the_tables_of_volumes_have_the_figures():
-    box = Result("acdc3d", "MR", "p1", 1, is_3d=True, dice={"3D box": 0.75, "ellipsoid in the box": 0.5})
+    scores = {"3D box": 0.75, "ellipsoid in the box": 0.5, "a box for each slice (oracle)": 0.875}
+    box = Result("acdc3d", "MR", "p1", 1, is_3d=True, dice=scores)
     stroke = Result("acdc3d", "MR", "p1", 2, is_3d=True, dice={"scribble": 0.9, "scribble and background's": 0.95})
     page = volume_report([box, replace(box, dataset="ibsi_sts", dice=dict.fromkeys(box.dice, 1.0))], [stroke], CARD)
     assert "| all that it never saw | 1 | 1 | 0.750 [0.750, 0.750] | 0.500" in page
     assert "| ibsi_sts (trained on) | 1 | 1 | 1.000" in page
-    assert "| acdc3d | 1 | 1 | 0.750 [0.750, 0.750] | 0.500" in page
+    assert "| acdc3d | 1 | 1 | 0.750 [0.750, 0.750] | 0.500 [0.500, 0.500] | 0.875" in page
     assert "| structure 2 | 1 | 0.900" in page
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,16 @@ def samaritan(*args, script=None, **options):
     command = [sys.executable, *start, *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def started(script, *args, until):
+    """Start ``script`` as a process, and return that once it has made the file ``until``."""
+    command = [sys.executable, "-c", script, *map(str, args)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not until.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process
 
 
 def left_behind(folder: Path):

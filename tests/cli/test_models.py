@@ -109,7 +109,9 @@ def test_the_card_of_a_file_is_what_inspect_says(run, place):
 def test_an_unknown_model_is_a_usage_error_that_suggests_one(run):
     done = run("models", "tinny")
     assert done.code == 2
-    assert "Did you mean 'tiny'?" in done.err
+    assert done.err.startswith("error: unknown model 'tinny'. Did you mean 'tiny'? ")
+    assert "`samaritan models` lists all" in done.err
+    assert len(done.err) < 120
 
 
 def test_options_may_stand_before_the_name_and_the_verb(run):
@@ -145,6 +147,42 @@ def test_the_list_tells_what_is_here_and_what_may_be_sold(run, toys):
     assert str(path) in run("models", "toy").out
 
 
+@pytest.mark.parametrize(
+    ("content", "fields", "state"),
+    [
+        (b"", {}, "empty"),
+        (None, {}, "a folder"),
+        (b"half", {"bytes": 8}, "wrong size"),
+        (b"complete", {"bytes": 8}, "here"),
+        (b"same weights", {"bytes": 8, "also": ["0" * 64]}, "here"),
+    ],
+)
+def test_what_cannot_be_the_checkpoint_is_not_said_to_be_here(run, toys, content, fields, state):
+    publish("toy", **fields)
+    path = published.published("toy").path
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    (line,) = (line for line in run("models").out.splitlines() if line.startswith("toy "))
+    assert f"  {state}  " in line
+    assert f"\ncheckpoint       {state}\n" in run("models", "toy").out
+    assert json.loads(run("models", "toy", "--json").out)["checkpoint"]["state"] == state
+
+
+def test_a_model_is_here_only_if_what_it_needs_beside_is(run, toys):
+    beside = '[[checkpoint.beside]]\nfile = "words.json"\nsha256 = ""\nbytes = 0\nurl = "https://nowhere.invalid/w"\n'
+    card = published.CARDS / "toy.toml"
+    card.write_text(card.read_text() + beside)
+    published.published.cache_clear()
+    path = published.published("toy").path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    words = path.with_name("words.json")
+    for content, state in ((None, "not here"), (b"", "empty"), (b"{}", "here")):
+        if content is not None:
+            words.write_bytes(content)
+        assert json.loads(run("models", "toy", "--json").out)["checkpoint"]["state"] == state
+
+
 # --- pull ---
 
 
@@ -176,8 +214,15 @@ def test_a_licence_is_accepted_by_an_option(run, served, word):
     assert run("models", "pull", "toy", word).code == 0
 
 
-@pytest.mark.parametrize("words", [(), ("--force", "--accept-licence")])
-def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(served, words):
+@pytest.mark.parametrize(
+    ("words", "number", "code", "word"),
+    [
+        ((), signal.SIGINT, 130, "interrupted"),
+        (("--force", "--accept-licence"), signal.SIGINT, 130, "interrupted"),
+        ((), signal.SIGTERM, 143, "terminated"),
+    ],
+)
+def test_a_pull_that_is_stopped_keeps_what_has_come_and_says_how_to_go_on(served, words, number, code, word):
     served.pause_after = len(CONTENT) // 2
     command = [sys.executable, "-c", WITH_CARDS, str(published.CARDS), "models", "pull", "toy", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -185,12 +230,12 @@ def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(served, words):
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=10)
     served.resume.set()
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (code, "")
     line = " ".join(("pull toy", *words))
-    assert err == f"interrupted: {part.stat().st_size:,} bytes are kept\nTo go on: samaritan models {line}\n"
+    assert err == f"{word}: {part.stat().st_size:,} bytes are kept\nTo go on: samaritan models {line}\n"
     served.pause_after = None
     assert program("models", "pull", "toy", *words).code == 0
     assert served.asked[-1][1]["range"].startswith("bytes=")

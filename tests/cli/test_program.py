@@ -2,12 +2,9 @@
 
 import resource
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from tests.cli.helpers import left_behind, samaritan
+from tests.cli.helpers import left_behind, samaritan, started
 
 import samaritan as package
 from samaritan.io import read_labels
@@ -70,16 +67,51 @@ def test_an_error_is_a_sentence_on_stderr():
 
 def test_ctrl_c_ends_it_and_leaves_nothing_half_written(ct, place):
     path, _ = ct
-    command = [sys.executable, "-c", SLOW, "segment", str(path), "--box", LIVER, "--model", "slow", "-o", "m.nii.gz"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (place / "decoding").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    words = ("segment", path, "--box", LIVER, "--model", "slow", "-o", "m.nii.gz")
+    process = started(SLOW, *words, until=place / "decoding")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert err.strip() == "interrupted"
     assert left_behind(place) == ["ct.nii.gz", "decoding"]
+
+
+# The program that waits with a mask half-written.
+WRITING = """
+import sys, time
+from pathlib import Path
+from samaritan.io import atomic
+
+def wait(folder):
+    Path("writing").touch()
+    time.sleep(30)
+
+atomic._flush = wait
+from samaritan.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])  # `timeout` sends it twice
+def test_sigterm_cleans_up_as_ctrl_c_does(ct, place, times):
+    process = started(WRITING, "convert", "ct.nii.gz", "copy.nii.gz", until=place / "writing")
+    assert list(place.glob(".samaritan-*"))
+    for _ in range(times):
+        process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (143, "terminated\n")
+    assert sorted(path.name for path in place.iterdir()) == ["ct.nii.gz", "writing"]
+
+
+def test_who_ignores_sigterm_goes_on_to_do_so(ct, place):
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    process = started(
+        ignore + WRITING.replace("30", ".5"), "convert", "ct.nii.gz", "copy.nii.gz", until=place / "writing"
+    )
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert (place / "copy.nii.gz").exists()
 
 
 def test_a_limit_on_file_size_leaves_nothing_half_written(ct, place):

@@ -18,6 +18,7 @@ from samaritan.models import MODELS, load_model, mobile_sam, model_card, sam, sa
 from samaritan.models.family import FAMILIES, family_of
 from samaritan.models.planar import PlanarModel
 from samaritan.models.published import published, published_names
+from samaritan.models.sam_hq import light
 from samaritan.testing import FakeModel
 from samaritan.testing.conformance import MODEL_CHECKS, UNTRAINED_MODEL_CHECKS
 
@@ -32,6 +33,10 @@ def _tiny_vit(side, stride):
     return mobile_sam.network(randomise(mobile_sam.MobileSam(side, stride)), "cpu")
 
 
+def _light_hq():
+    return light.network(randomise(light.build(SIDE)), "cpu")
+
+
 def _hiera(*, newer):
     return sam2.network(randomise(sam2.build(SMALL, newer=newer, side=SIDE)), "cpu", side=SIDE)
 
@@ -41,6 +46,7 @@ PLANES = {
     "sam-vit-b": (lambda: _vit(sam), SIDE),
     "medsam": (lambda: _vit(sam), SIDE),
     "sam-hq-vit-b": (lambda: _vit(sam_hq), SIDE),
+    "sam-hq-vit-tiny": (_light_hq, SIDE),
     "mobile-sam": (lambda: _tiny_vit(SIDE, 4), SIDE),
     "lite-medsam": (lambda: _tiny_vit(SIDE // 2, 1), SIDE // 2),
     "sam-med2d": (lambda: _vit(sam_med2d, adapters=True), SIDE),

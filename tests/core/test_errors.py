@@ -39,6 +39,23 @@ def test_a_class_without_a_row_takes_its_parents():
     assert status_of(errors.ChecksumError(got="x")) == errors.STATUS["error"]
 
 
-def test_unknown_names_suggest_the_nearest():
+def test_unknown_names_suggest_the_nearest_before_they_list_all():
     error = UnknownNameError.of("medsan", kind="model", known=["tiny", "medsam"])
-    assert str(error) == "unknown model 'medsan'. Wanted one of: medsam, tiny. Did you mean 'medsam'?"
+    assert str(error) == "unknown model 'medsan'. Did you mean 'medsam'? Wanted one of: medsam, tiny."
+    assert str(copy.copy(error)) == str(error)
+    assert error.fix == "Did you mean 'medsam'?"
+
+
+def test_many_names_that_a_command_lists_are_not_listed_again():
+    many = [f"sam-{n}" for n in "abcdefg"] + ["medsam", "medsam2"]
+
+    def told(name, known, **options):
+        return str(UnknownNameError.of(name, kind="model", known=known, **options)).removeprefix("unknown model ")
+
+    lists = {"listed_by": "samaritan models"}
+    assert told("medsan", many, **lists) == (
+        "'medsan'. Did you mean 'medsam'? Wanted one of 9, such as medsam, medsam2; `samaritan models` lists all."
+    )
+    assert told("xyz", many, **lists) == "'xyz'. Wanted one of 9; `samaritan models` lists all."
+    assert told("medsan", many[1:], **lists).endswith(f"Wanted one of: {', '.join(sorted(many[1:]))}.")  # few enough
+    assert told("xyz", many) == f"'xyz'. Wanted one of: {', '.join(sorted(many))}."  # nobody else lists them

@@ -24,5 +24,10 @@ def test_unknown_and_repeated_names():
     registry.register("one", "math:pi")
     with pytest.raises(UnknownNameError, match="unknown thing 'two'"):
         registry.get("two")
+    many: Registry[object] = Registry("thing", "samaritan.nothing", listed_by="things --list")
+    for n in range(9):
+        many.register(str(n), "math:pi")
+    with pytest.raises(UnknownNameError, match=r"unknown thing 'two'\. Wanted one of 9; `things --list` lists all"):
+        many.get("two")
     with pytest.raises(ValueError, match="registered twice"):
         registry.register("one", "math:e")

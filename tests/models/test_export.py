@@ -3,20 +3,25 @@
 import errno
 import functools
 import json
+import platform
 import shutil
 import sys
 import tempfile
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
+import openvino
 import pytest
 import torch
 from onnx.external_data_helper import load_external_data_for_model
 from tests.models.references import randomise
 
+import samaritan
 from samaritan.cli import main
 from samaritan.core.errors import (
     ChecksumError,
@@ -36,6 +41,7 @@ from samaritan.models import export as exporting
 from samaritan.models import graphs, load_model, quantise, sam
 from samaritan.models.bundle import load_bundle
 from samaritan.models.certificate import Certificate, Cost, certify
+from samaritan.models.made_with import MadeWith
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.published import published
 from samaritan.models.trial import Source, peak_memory
@@ -100,7 +106,7 @@ def write_from(made):
 def ready(folder, monkeypatch):
     """Export at no cost: graphs that are there, and a certificate that is made up."""
     cost = Cost(1.0, 1.0, None)
-    certificate = Certificate("sam", "0" * 64, 1, 0.0, 1.0, 1.0, cost, cost, "none")
+    certificate = Certificate("sam", "0" * 64, 1, 0.0, 1.0, 1.0, cost, cost, "none", MadeWith.now())
     monkeypatch.setattr(graphs, "write_graphs", write_from(folder))
     monkeypatch.setattr(exporting, "certify", lambda *_, **__: certificate)
 
@@ -190,6 +196,33 @@ def test_the_certificate_tells_what_was_compared(folder):
     assert 0 <= parity["logits_apart"] < 1e-3 < parity["logits_spread"]
     assert parity["dice"] >= exporting.LEAST_DICE
     assert min(parity[side][what] for side in ("before", "after") for what in ("embed_s", "decode_s")) > 0
+
+
+def test_the_certificate_has_what_it_was_made_with(folder):
+    made = told(folder)["made_with"]
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(made["date"])) < timedelta(hours=1)
+    assert made["runtimes"] == {
+        "before": {"encoder": "torch on cpu", "decoder": "torch on cpu"},
+        "after": {"encoder": "openvino on CPU", "decoder": "onnxruntime on CPUExecutionProvider"},
+    }
+    assert made["versions"] == {
+        "samaritan": samaritan.__version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "openvino": openvino.__version__,
+        "torch": torch.__version__,
+    }
+    assert made["platform"] == platform.platform()
+    assert made["processor"]
+
+
+@pytest.mark.parametrize("certificate", [None, "{}", "no JSON"])
+def test_a_bundle_with_an_earlier_versions_certificate_is_read(folder, tmp_path, certificate):
+    target = copied(folder, tmp_path)
+    earlier = told(folder)
+    del earlier["made_with"]
+    (target / "parity.json").write_text(certificate or json.dumps(earlier))
+    assert load_bundle(target).card == load_bundle(folder).card
 
 
 def test_the_certificate_has_the_memory_of_each_in_a_process_of_its_own(folder):

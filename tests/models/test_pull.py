@@ -46,6 +46,10 @@ def folder_holds():
     return sorted(path.name for path in published("toy").path.parent.iterdir())
 
 
+def nothing_is_left():
+    return not published("toy").path.parents[1].exists()
+
+
 def ranges(server):
     return [headers.get("range") for _, headers in server.asked]
 
@@ -60,7 +64,7 @@ def test_a_checkpoint_is_fetched_whole_and_nothing_else_stays(server):
     path = pull("toy", progress=lambda *told: seen.append(told))
     assert path == published("toy").path
     assert path.read_bytes() == CONTENT
-    assert folder_holds() == [".lock", "toy.pth"]
+    assert folder_holds() == ["toy.pth"]
     assert seen[0] == ("toy.pth", 0, len(CONTENT))
     assert ("toy.pth", len(CONTENT), len(CONTENT)) in seen
     assert seen[-1] == ("checking", len(CONTENT), len(CONTENT))
@@ -95,7 +99,28 @@ def test_a_call_that_is_cut_off_too_often_is_gone_on_from_by_the_next(server):
     assert kept("toy") == HALF
     assert pull("toy").read_bytes() == CONTENT
     assert ranges(server) == [None, f"bytes={HALF}-", f"bytes={HALF}-"]
-    assert folder_holds() == [".lock", "toy.pth"]
+    assert folder_holds() == ["toy.pth"]
+
+
+def test_of_a_call_that_is_cut_off_before_the_first_byte_nothing_is_left(server):
+    cut(server, 0)
+    with pytest.raises(WeightsError, match="cut off after 0 bytes"):
+        pull("toy")
+    assert nothing_is_left()
+
+
+def test_what_was_there_before_a_call_that_fails_stays(server):
+    server.status = 503
+    folder = published("toy").path.parent
+    folder.mkdir(parents=True)
+    with pytest.raises(WeightsError):
+        pull("toy")
+    assert folder_holds() == []
+    (folder / ".lock").touch()  # as earlier versions left it
+    (folder / "mine").touch()
+    with pytest.raises(WeightsError):
+        pull("toy")
+    assert folder_holds() == ["mine"]
 
 
 def test_a_cut_of_an_answer_without_length_is_found_by_the_size_on_the_card(server):
@@ -166,21 +191,21 @@ def test_a_wrong_file_is_removed(server):
     server.content = CONTENT[::-1]
     with pytest.raises(ChecksumError, match=rf"arrived with SHA-256.*Wanted {SHA256[:12]}"):
         pull("toy")
-    assert folder_holds() == [".lock"]
+    assert nothing_is_left()
 
 
 def test_a_file_of_another_size_is_not_even_fetched(server):
     server.content = CONTENT * 2
     with pytest.raises(ChecksumError, match=f"of {2 * len(CONTENT):,} bytes. Wanted {len(CONTENT):,} bytes"):
         pull("toy")
-    assert kept("toy") == 0
+    assert nothing_is_left()
 
 
 def test_more_than_the_size_on_the_card_is_not_taken(server):
     server.content, server.length = CONTENT * 2, False
     with pytest.raises(ChecksumError, match=f"more than {len(CONTENT):,} bytes"):
         pull("toy")
-    assert kept("toy") == 0
+    assert nothing_is_left()
 
 
 def test_a_file_without_a_published_size_has_a_limit(server, monkeypatch):
@@ -222,7 +247,7 @@ def test_a_hub_that_tells_another_hash_than_the_card_is_not_asked_for_gigabytes(
     server.redirects["/hub"] = (server.url(), {"X-Linked-ETag": f'"{"0" * 64}"'})
     with pytest.raises(ChecksumError, match="Its publisher may have put another file there"):
         pull("toy")
-    assert kept("toy") == 0
+    assert nothing_is_left()
 
 
 def test_without_any_hash_what_came_first_is_recorded_and_a_change_is_noticed(server):
@@ -235,6 +260,18 @@ def test_without_any_hash_what_came_first_is_recorded_and_a_change_is_noticed(se
     path.with_name("toy.pth.sha256").unlink()  # put there by hand: what it is now is what it is to stay
     pull("toy")
     assert recorded(path) == hashlib.sha256(b"changed").hexdigest()
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_an_empty_file_is_not_right_even_if_nobody_has_published_its_hash(server, sha256):
+    publish(url=server.url(), sha256=sha256)
+    path = published("toy").path
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(ChecksumError, match=r"is empty\. .*models pull toy --force"):
+        pull("toy")
+    assert folder_holds() == ["toy.pth"]
+    assert pull("toy", force=True).read_bytes() == CONTENT
 
 
 def test_other_files_with_the_same_weights_are_right_too(server):
@@ -252,6 +289,7 @@ def test_a_licence_has_to_be_accepted_first(server):
         assert part in text
     assert "type: samaritan models pull toy --accept-licence" in text
     assert not server.asked
+    assert nothing_is_left()
     pull("toy", accept_licence=True)
     pull("toy")  # what is here has been accepted
     with pytest.raises(LicenceNotAcceptedError, match="pull toy --force --accept-licence"):
@@ -268,7 +306,7 @@ def test_a_full_disk_is_found_out_before(server, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=len(CONTENT)))
     with pytest.raises(ResourceError, match=r"MiB free in .*SAMARITAN_MODELS"):
         pull("toy")
-    assert kept("toy") == 0
+    assert nothing_is_left()
 
 
 def test_a_disk_that_gets_full_all_the_same_keeps_what_fitted(server):
@@ -339,6 +377,7 @@ def test_refusals_are_told_in_words(server, status, words):
     with pytest.raises(WeightsError, match=words) as told:
         pull("toy")
     assert str(published("toy").path) in str(told.value)
+    assert nothing_is_left()
 
 
 def test_who_is_refused_by_the_hub_is_told_how_to_log_in():
@@ -352,7 +391,7 @@ def test_a_web_page_is_no_checkpoint(server):
     server.kind = "text/html; charset=utf-8"
     with pytest.raises(WeightsError, match="gives a web page"):
         pull("toy")
-    assert kept("toy") == 0
+    assert nothing_is_left()
 
 
 def test_without_a_network_one_is_told_which_file_to_put_where(server, monkeypatch):
@@ -367,6 +406,7 @@ def test_without_a_network_one_is_told_which_file_to_put_where(server, monkeypat
     with pytest.raises(WeightsError, match=r"hub\.invalid cannot be reached \(no network, or no such name\)") as told:
         pull("toy")
     assert f"put it here: {published('toy').path}" in str(told.value)
+    assert nothing_is_left()
 
 
 def test_a_port_where_nobody_listens_and_a_server_that_hangs_up_are_told(server):
@@ -378,6 +418,7 @@ def test_a_port_where_nobody_listens_and_a_server_that_hangs_up_are_told(server)
     publish(url=server.url("/hangs-up"))
     with pytest.raises(WeightsError, match=r"127\.0\.0\.1 cannot be reached"):
         pull("toy")
+    assert nothing_is_left()
 
 
 def test_a_server_that_does_not_answer_is_given_up(server, monkeypatch):
@@ -495,7 +536,7 @@ def test_a_folder_that_cannot_be_written_is_told(server, monkeypatch, tmp_path):
 
 
 def test_names_without_a_checkpoint_are_refused(server):
-    with pytest.raises(UnknownNameError, match="no checkpoint to fetch"):
+    with pytest.raises(UnknownNameError, match=r"no checkpoint to fetch.*samaritan models tiny tells how"):
         pull("tiny")
     with pytest.raises(UnknownNameError, match="Did you mean 'toy'"):
         pull("tov")

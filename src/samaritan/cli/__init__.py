@@ -11,7 +11,7 @@ from typing import TextIO
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program with ``argv`` (None: the command line), and leave with its exit code.
 
-    Exit codes: 0 done, 1 some cases failed, 2 the command line was wrong, 130 interrupted.
+    Exit codes: 0 done, 1 some cases failed, 2 the command line was wrong, 130 interrupted, 143 ended by SIGTERM.
     """
     from samaritan.cli._app import program
 

@@ -66,7 +66,7 @@ def checkpoint_fields(name: str) -> dict[str, Any]:
         return {"state": MODELS.get(name).place}
     known = published(name)
     return {
-        "state": "not here" if known.missing else "here",
+        "state": known.state,
         "path": str(known.path),
         "bytes": known.bytes or None,
         "url": known.url,

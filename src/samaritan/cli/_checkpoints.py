@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samaritan.cli._cards import show
-from samaritan.cli._errors import INTERRUPTED, Debug, exit_code
+from samaritan.cli._errors import Debug, exit_code
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Json
 from samaritan.cli._progress import progress_bar
+from samaritan.cli._stop import reason
 
 if TYPE_CHECKING:
     from samaritan.models.family import Difference
@@ -44,11 +45,12 @@ def pull(
     try:
         with progress_bar(quiet=as_json_, sizes=True) as progress:
             path = fetch(name, accept_licence=accept_licence, force=force, progress=progress)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        word, code = reason(stop)
         again = " --force" * force + " --accept-licence" * accept_licence
-        typer.echo(f"interrupted: {kept(name):,} bytes are kept", err=True)
+        typer.echo(f"{word}: {kept(name):,} bytes are kept", err=True)
         typer.echo(f"To go on: samaritan models pull {name}{again}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(code) from None
     fetched = _stamp(path) != before
     if as_json_:
         typer.echo(as_json({"name": name, "path": str(path), "bytes": path.stat().st_size, "fetched": fetched}))
@@ -121,7 +123,8 @@ def _likeness(found: Inspection) -> dict[str, str]:
     if like.difference.none:
         others = ", ".join(found.others)
         also = {"or": f"{others} (then: --model {found.others[0]} --weights FILE)"} if others else {}
-        return {"model": f"{name}: exactly its tensors", **also}
+        what = "exactly what it needs for pictures, without its memory" if like.for_planes else "exactly its tensors"
+        return {"model": f"{name}: {what}", **also}
     apart = like.difference
     return {"nearest": f"{name}: {apart.alike} of {apart.total} tensors are alike", **_apart(apart)}
 

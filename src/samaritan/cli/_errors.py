@@ -10,11 +10,11 @@ from typing import Annotated, ParamSpec
 
 import typer
 
+from samaritan.cli._stop import reason, terminable
 from samaritan.core.errors import SamaritanError, status_of
 
 P = ParamSpec("P")
 WRONG_USAGE = 2
-INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -31,12 +31,14 @@ def guarded(run: Callable[P, None]) -> Callable[P, None]:
     @wraps(run)
     def guard(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            run(*args, **kwargs)
+            with terminable():
+                run(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise  # typer's own ways to leave
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            word, code = reason(stop)
+            typer.echo(word, err=True)
+            raise typer.Exit(code) from None
         except Exception as error:  # the outermost layer: whatever it is, a person has to be told in a sentence
             if kwargs.get("debug"):
                 traceback.print_exc()

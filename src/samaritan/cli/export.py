@@ -43,9 +43,9 @@ def export(
     """
     from samaritan.cli._errors import UsageError
     from samaritan.models.export import export as write
-    from samaritan.models.export import require_place
     from samaritan.models.runtimes import choose
     from samaritan.models.trial import Source
+    from samaritan.models.whole_folder import require_place
 
     choose(runtime, device, heavy=True)
     if int8 and not image:

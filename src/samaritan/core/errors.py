@@ -26,6 +26,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple, Self
 
+_FEW = 8  # names that are all told: more of them would drown the suggestion
+_NEAREST = 3  # of the others, where these are too many
+
 
 class SamaritanError(Exception):
     """Root of every error that Samaritan raises on purpose.
@@ -37,14 +40,16 @@ class SamaritanError(Exception):
     wanted
         What would have been right; empty where ``got`` says it already.
     fix
-        What to do or type next; empty where nothing can be done.
+        What to do or type next; empty where nothing can be done. One that asks ("Did you mean 'medsam'?") is told
+        before what was wanted: a list would drown it.
     """
 
     code: ClassVar[str] = "error"
 
     def __init__(self, *, got: str, wanted: str = "", fix: str = "") -> None:
         self.got, self.wanted, self.fix = got, wanted, fix
-        parts = [got, f"Wanted {wanted}" if wanted else "", fix]
+        right = f"Wanted {wanted}" if wanted else ""
+        parts = [got, fix, right] if fix.endswith("?") else [got, right, fix]
         super().__init__(" ".join(part if part[-1] in ".?\n" else f"{part}." for part in parts if part))
 
     def __str__(self) -> str:
@@ -142,12 +147,18 @@ class UnknownNameError(SamaritanError, LookupError):
     code = "unknown_name"
 
     @classmethod
-    def of(cls, name: str, *, kind: str, known: Iterable[str]) -> Self:
-        """Build the error for ``name`` of some ``kind`` ("model"), suggesting the nearest of ``known``."""
+    def of(cls, name: str, *, kind: str, known: Iterable[str], listed_by: str = "") -> Self:
+        """Build the error for ``name`` of some ``kind`` ("model"), suggesting the nearest of ``known``.
+
+        All of these are told, but for many that a command lists: ``listed_by``, such as "samaritan models".
+        """
         names = sorted(known)
-        near = difflib.get_close_matches(name.lower(), names, n=1)
-        fix = f"Did you mean '{near[0]}'?" if near else ""
-        return cls(got=f"unknown {kind} '{name}'", wanted=f"one of: {', '.join(names) or '(none)'}", fix=fix)
+        near = difflib.get_close_matches(name.lower(), names, n=_NEAREST)
+        wanted = f"one of: {', '.join(names) or '(none)'}"
+        if listed_by and len(names) > _FEW:
+            like = f", such as {', '.join(near)}" if len(near) > 1 else ""
+            wanted = f"one of {len(names)}{like}; `{listed_by}` lists all"
+        return cls(got=f"unknown {kind} '{name}'", wanted=wanted, fix=f"Did you mean '{near[0]}'?" if near else "")
 
 
 class MissingExtraError(SamaritanError, ImportError):

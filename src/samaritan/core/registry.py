@@ -21,10 +21,12 @@ class Registry(Generic[T]):
         What an entry is, for messages: ``"model"``.
     group
         Entry point group under which installed packages offer entries: ``"samaritan.models"``.
+    listed_by
+        The command that lists the names, if there is one: ``"samaritan models"``. Messages then need not.
     """
 
-    def __init__(self, kind: str, group: str) -> None:
-        self.kind, self.group = kind, group
+    def __init__(self, kind: str, group: str, *, listed_by: str = "") -> None:
+        self.kind, self.group, self.listed_by = kind, group, listed_by
         self._targets: dict[str, str] = {}
         self._loaded: dict[str, T] = {}
         self._installed: dict[str, str] | None = None
@@ -64,7 +66,7 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             targets = self._all()
             if name not in targets:
-                raise UnknownNameError.of(name, kind=self.kind, known=targets)
+                raise UnknownNameError.of(name, kind=self.kind, known=targets, listed_by=self.listed_by)
             module, _, attribute = targets[name].partition(":")
             self._loaded[name] = cast("T", getattr(import_module(module), attribute))
         return self._loaded[name]

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from samaritan.core.image import Image
 from samaritan.core.model import Embedding, Model, Prediction
 from samaritan.core.prompts import Prompts
+from samaritan.models.made_with import MadeWith
+from samaritan.models.planar import PlanarModel
 from samaritan.models.trial import Source, peak_memory, questions
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ class Certificate:
         What the original and the exported take.
     machine
         What it was measured on.
+    made_with
+        When, and with which versions.
     """
 
     model: str
@@ -67,6 +71,7 @@ class Certificate:
     before: Cost
     after: Cost
     machine: str
+    made_with: MadeWith
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate ready for JSON."""
@@ -74,7 +79,11 @@ class Certificate:
 
 
 def certify(
-    before: Model, after: Model, images: Sequence[Image], *, sources: tuple[Source | None, Source | None] = (None, None)
+    before: PlanarModel,
+    after: PlanarModel,
+    images: Sequence[Image],
+    *,
+    sources: tuple[Source | None, Source | None] = (None, None),
 ) -> Certificate:
     """Compare two models of the same weights on ``images``, which are planes as ``Model.embed`` wants them.
 
@@ -102,8 +111,18 @@ def certify(
         Cost(statistics.median(e), statistics.median(d), _memory(source, images[0]))
         for e, d, source in zip(embed, decode, sources, strict=True)
     )
-    card = before.card
-    return Certificate(card.name, card.sha256, len(images), apart, spread, dice, first_cost, second_cost, _machine())
+    return Certificate(
+        model=before.card.name,
+        sha256=before.card.sha256,
+        images=len(images),
+        logits_apart=apart,
+        logits_spread=spread,
+        dice=dice,
+        before=first_cost,
+        after=second_cost,
+        machine=_machine(),
+        made_with=MadeWith.now(before=before.network.runners, after=after.network.runners),
+    )
 
 
 def _memory(source: Source | None, image: Image) -> float | None:

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from io import RawIOBase
@@ -100,7 +101,8 @@ def bytes_kept(part: Path) -> int:
 def download(wanted: Wanted, progress: Progress | None = None) -> str:
     """Bring a file into its part, and return the SHA-256 that the Hugging Face hub tells of it; "" from elsewhere.
 
-    What arrived is not checked against it yet, but has the size that was wanted or told.
+    What arrived is not checked against it yet, but has the size that was wanted or told. Of a download that fails
+    before the first byte nothing stays.
 
     Raises
     ------
@@ -113,6 +115,17 @@ def download(wanted: Wanted, progress: Progress | None = None) -> str:
     WriteError
         If the part cannot be written.
     """
+    try:
+        return _persistently(wanted, progress)
+    except BaseException:  # Ctrl-C too
+        if not bytes_kept(wanted.part):
+            with suppress(OSError):
+                wanted.drop()
+        raise
+
+
+def _persistently(wanted: Wanted, progress: Progress | None) -> str:
+    """Fetch a file; after a cut go on by ourselves, as long as that brings something."""
     for attempt in range(_ATTEMPTS):
         before = bytes_kept(wanted.part)
         try:

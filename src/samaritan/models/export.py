@@ -5,16 +5,14 @@ The graphs keep the network's own tensors: float32, any number of prompts and of
 
 from __future__ import annotations
 
-import errno
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samaritan.core.errors import ImageError, MissingExtraError, SamaritanError, WeightsError, WriteError
+from samaritan.core.errors import ImageError, MissingExtraError, WeightsError
 from samaritan.core.image import Image
 from samaritan.core.model import Model
 from samaritan.models.bundle import CARD, CERTIFICATE, ENCODER, bundle_table, load_bundle, write_card
@@ -24,6 +22,7 @@ from samaritan.models.planar import PlanarModel
 from samaritan.models.planar.graph_network import GraphNetwork
 from samaritan.models.quantise import quantise
 from samaritan.models.trial import Source
+from samaritan.models.whole_folder import whole_folder
 
 if TYPE_CHECKING:
     from samaritan.models.download import Progress
@@ -79,22 +78,14 @@ def export(
     planar, network = exportable(model)
     if not images:
         raise ImageError(got="no image to compare the export with the original on", wanted="at least one")
-    from samaritan.models.graphs import write_graphs  # noqa: PLC0415 - it imports PyTorch
-
-    with _whole(folder) as staged:
-        with _stage("Writing the graphs", progress):
-            write_graphs(network, planar.frame.side, staged)
+    with whole_folder(folder, last=CARD) as staged:  # which the card makes a bundle
+        _write_graphs(planar, network, staged, progress)
         if int8:
-            with _stage("Rounding to eight bits", progress):
-                quantise(staged / ENCODER, [planar.frame.picture(image) for image in images])
-        files = {path.name: sha256_of(path) for path in sorted(staged.iterdir())}
-        write_card(staged, model.card, bundle_table(planar, runtime), files)
-        device = source.device if source else "auto"
-        sources = (source, Source(str(staged), device=device))
-        with _stage("Comparing with the original", progress):
-            certificate = certify(model, load_bundle(staged, device=device), images, sources=sources)
+            _round(planar, images, staged, progress)
+        _write_card(planar, runtime, staged)
+        certificate = _compare(planar, staged, images, source, progress)
         _require_likeness(certificate, int8=int8)
-        (staged / CERTIFICATE).write_text(json.dumps(certificate.to_dict(), indent=2) + "\n", encoding="utf-8")
+        _write_certificate(certificate, staged)
     return certificate
 
 
@@ -144,28 +135,6 @@ def require_packages() -> None:
         )
 
 
-def require_place(folder: Path) -> None:
-    """Raise unless a bundle may be written to ``folder``: before minutes are spent on it.
-
-    Raises
-    ------
-    WriteError
-        If it is there and not an empty folder, or cannot be looked into.
-    """
-    try:
-        above = next(path for path in folder.absolute().parents if path.exists())
-        if folder.is_dir():
-            wrong = f"{folder} exists and is not empty" if any(folder.iterdir()) else ""
-        elif folder.exists() or folder.is_symlink():
-            wrong = f"{folder} exists and is a file"
-        else:
-            wrong = "" if above.is_dir() else f"{above}, which {folder} is to lie in, is a file"
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    if wrong:
-        raise WriteError(got=wrong, wanted="a new or an empty folder", fix="Choose another name with -o")
-
-
 @contextmanager
 def _stage(name: str, progress: Progress | None) -> Iterator[None]:
     """Say that a stage begins, and that it is done."""
@@ -176,71 +145,33 @@ def _stage(name: str, progress: Progress | None) -> Iterator[None]:
         progress(name, 1, 1)
 
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which becomes ``folder`` if all goes well, and otherwise goes with all in it.
+def _write_graphs(model: PlanarModel, network: TorchNetwork, staged: Path, progress: Progress | None) -> None:
+    from samaritan.models.graphs import write_graphs  # noqa: PLC0415 - it imports PyTorch
 
-    Raises
-    ------
-    WriteError
-        As ``require_place``, or if it cannot be written.
-    """
-    require_place(folder)
-    there = folder.is_dir()
-    try:
-        # On the file system of ``folder``, so that files are moved without being copied.
-        with (
-            _above(folder),
-            tempfile.TemporaryDirectory(prefix=".samaritan-", dir=folder if there else folder.parent) as place,
-        ):
-            staged = Path(place) / "bundle"
-            staged.mkdir()
-            yield staged
-            if there:
-                _fill(folder, staged)
-            else:
-                staged.rename(folder)  # refused if somebody has filled it meanwhile
-    except SamaritanError:
-        raise
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
+    with _stage("Writing the graphs", progress):
+        write_graphs(network, model.frame.side, staged)
 
 
-@contextmanager
-def _above(folder: Path) -> Iterator[None]:
-    """Make the folders that ``folder`` is to lie in; those that were made go again if what follows fails."""
-    made = [path for path in folder.absolute().parents if not path.exists()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for path in made:
-            with suppress(OSError):  # somebody has put something there
-                path.rmdir()
-        raise
+def _round(model: PlanarModel, images: Sequence[Image], staged: Path, progress: Progress | None) -> None:
+    """Bring the encoder to eight bits, with the ranges of values that it has on ``images``."""
+    with _stage("Rounding to eight bits", progress):
+        quantise(staged / ENCODER, [model.frame.picture(image) for image in images])
 
 
-def _fill(folder: Path, staged: Path) -> None:
-    """Move the files into a folder that was there: a shell may stand in it, so it is not replaced by another one."""
-    others = [path.name for path in folder.iterdir() if path.name != staged.parent.name]
-    if others:
-        raise WriteError(
-            got=f"{folder} has got {others[0]} in it meanwhile", wanted="an empty folder", fix="Choose another one"
-        )
-    # The card comes last, since it makes a folder a bundle.
-    names = sorted((path.name for path in staged.iterdir()), key=lambda name: name == CARD)
-    try:
-        for name in names:
-            (staged / name).rename(folder / name)
-    except BaseException:
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
-        raise
+def _write_card(model: PlanarModel, runtime: str, staged: Path) -> None:
+    """Write the card, with the hashes of all files that are there by now."""
+    files = {path.name: sha256_of(path) for path in sorted(staged.iterdir())}
+    write_card(staged, model.card, bundle_table(model, runtime), files)
 
 
-def _cannot_write(folder: Path, error: OSError) -> WriteError:
-    full = "Free some space, or choose" if error.errno == errno.ENOSPC else "Choose"
-    return WriteError(got=f"cannot write {folder}: {error.strerror or error}", fix=f"{full} another place with -o")
+def _compare(
+    model: PlanarModel, staged: Path, images: Sequence[Image], source: Source | None, progress: Progress | None
+) -> Certificate:
+    """Ask the model and the bundle that was made of it the same."""
+    device = source.device if source else "auto"
+    sources = (source, Source(str(staged), device=device))
+    with _stage("Comparing with the original", progress):
+        return certify(model, load_bundle(staged, device=device), images, sources=sources)
 
 
 def _require_likeness(certificate: Certificate, *, int8: bool) -> None:
@@ -251,3 +182,7 @@ def _require_likeness(certificate: Certificate, *, int8: bool) -> None:
             wanted=f"at least {least} on each of the {certificate.images} images",
             fix="Calibrate on more of your own images, or leave out --int8" if int8 else "Please report this",
         )
+
+
+def _write_certificate(certificate: Certificate, staged: Path) -> None:
+    (staged / CERTIFICATE).write_text(json.dumps(certificate.to_dict(), indent=2) + "\n", encoding="utf-8")

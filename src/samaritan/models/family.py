@@ -6,7 +6,7 @@ A family is one record and one ``register`` line. A file's name is never asked: 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -45,6 +45,9 @@ class Family:
     complete
         Gives a module what it needs and is no tensor, out of the folder that the file lies in; None where that is
         nothing.
+    planes
+        How to make the modules of variants that serve planes and volumes without what only volumes need. Their tensors
+        are some of the variant's, by the same names; a file may have these alone, and is for planes then.
     """
 
     title: str
@@ -53,12 +56,14 @@ class Family:
     model: Callable[[nn.Module, ModelCard, FrameSpec | None, str], Model]
     frame: FrameSpec | None = None
     complete: Callable[[nn.Module, Path], None] | None = None
+    planes: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
 
 
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")
 FAMILIES.register("mobile-sam", "samaritan.models.mobile_sam:FAMILY")
 FAMILIES.register("sam", "samaritan.models.sam:FAMILY")
 FAMILIES.register("sam-hq", "samaritan.models.sam_hq:FAMILY")
+FAMILIES.register("light-hq-sam", "samaritan.models.sam_hq.light:FAMILY")
 FAMILIES.register("sam-med2d", "samaritan.models.sam_med2d:FAMILY")
 FAMILIES.register("sam2", "samaritan.models.sam2:FAMILY")
 FAMILIES.register("sam3", "samaritan.models.sam3:TRACKER")
@@ -153,11 +158,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a file is: its ``family`` and ``variant``, and how exactly it fits."""
+    """What a file is: its ``family`` and ``variant``, and how exactly it fits.
+
+    ``for_planes`` says that it is compared with what planes need of a variant that also serves volumes.
+    """
 
     family: str
     variant: str
     difference: Difference
+    for_planes: bool = False
 
 
 def recognise(checkpoint: Checkpoint) -> Recognised:
@@ -171,15 +180,37 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     matches = []
     for family in FAMILIES:
         for variant in _family(family).variants:
-            match = Recognised(family, variant, _difference(checkpoint, family, variant))
+            match = fit(checkpoint, family, variant)
             if match.difference.none:
                 return match
             matches.append(match)
     return max(matches, key=lambda match: match.difference.likeness)
 
 
+def fit(checkpoint: Checkpoint, family: str, variant: str) -> Recognised:
+    """Return how well a checkpoint fits a variant: all of it, or what planes need of it if that is closer.
+
+    Raises
+    ------
+    MissingExtraError
+        If PyTorch or transformers are not installed.
+    """
+    whole = Recognised(family, variant, difference_from_all(checkpoint, family, variant))
+    if whole.difference.none or variant not in _family(family).planes:
+        return whole
+    part = Recognised(family, variant, _difference(checkpoint, family, _planes_of(family, variant)), for_planes=True)
+    return max(whole, part, key=lambda match: match.difference.likeness)
+
+
+def difference_from_all(checkpoint: Checkpoint, family: str, variant: str) -> Difference:
+    """Return how a checkpoint differs from all of a variant, even if it has what planes need of it."""
+    return _difference(checkpoint, family, _state_of(family, variant))
+
+
 def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
     """Return the module of a variant with the weights of a checkpoint, in float32 on the CPU.
+
+    If the checkpoint has only what planes need of the variant, so has the module.
 
     Raises
     ------
@@ -191,13 +222,13 @@ def load_module(checkpoint: Checkpoint, family: str, variant: str) -> nn.Module:
     """
     from samaritan.models.undrawn import Undrawn  # noqa: PLC0415 - the base install has no torch
 
-    difference = _difference(checkpoint, family, variant)
-    if not difference.none:
-        raise mismatch(checkpoint, variant, difference)
+    match = fit(checkpoint, family, variant)
+    if not match.difference.none:
+        raise mismatch(checkpoint, variant, match.difference)
     if (fault := unusable(checkpoint, family, variant)) is not None:
         raise fault
     with Undrawn():
-        module = _family(family).variants[variant]()
+        module = _makers(family, for_planes=match.for_planes)[variant]()
     if (complete := _family(family).complete) is not None:
         complete(module, checkpoint.path.parent)
     wanted, tensors = _state_of(family, variant), _family(family).rename(checkpoint.tensors)
@@ -251,17 +282,29 @@ def mismatch(checkpoint: Checkpoint, wanted: str, difference: Difference) -> Che
 
 @cache
 def _state_of(family: str, variant: str) -> dict[str, Tensor]:
+    return _without_values(_makers(family, for_planes=False)[variant])
+
+
+@cache
+def _planes_of(family: str, variant: str) -> dict[str, Tensor]:
+    return _without_values(_makers(family, for_planes=True)[variant])
+
+
+def _makers(family: str, *, for_planes: bool) -> Mapping[str, Callable[[], nn.Module]]:
+    return _family(family).planes if for_planes else _family(family).variants
+
+
+def _without_values(make: Callable[[], nn.Module]) -> dict[str, Tensor]:
     import torch  # noqa: PLC0415 - the base install has none
 
     with torch.device("meta"):
-        module = _family(family).variants[variant]()
-    return module.state_dict()
+        return make().state_dict()
 
 
-def _difference(checkpoint: Checkpoint, family: str, variant: str) -> Difference:
+def _difference(checkpoint: Checkpoint, family: str, wanted: Mapping[str, Tensor]) -> Difference:
     renamed = _family(family).rename({name: _Called.of(name, shape) for name, shape in checkpoint.shapes.items()})
     found = {name: shape for name, shape in renamed.items() if isinstance(shape, tuple)}
-    return Difference.between(found, {name: tuple(like.shape) for name, like in _state_of(family, variant).items()})
+    return Difference.between(found, {name: tuple(like.shape) for name, like in wanted.items()})
 
 
 def _family(name: str) -> Family:

@@ -72,6 +72,7 @@ class Inspection:
                 "family": found.family,
                 "variant": found.variant,
                 "exact": found.difference.none,
+                "for_planes": found.for_planes,
                 "likeness": round(found.difference.likeness, 4),
                 "missing": list(found.difference.missing),
                 "unexpected": list(found.difference.unexpected),
@@ -121,7 +122,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors).most_common()),
         "recognised": found if found.difference.alike else None,
-        "others": tuple(others_of(found.variant)) if found.difference.none else (),
+        "others": tuple(others_of(found.variant, for_planes=found.for_planes)) if found.difference.none else (),
         "trouble": unusable(checkpoint, found.family, found.variant)
         if found.difference.none
         else mismatch(checkpoint, found.variant, found.difference),

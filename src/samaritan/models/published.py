@@ -29,13 +29,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samaritan.core.errors import ChecksumError, MissingExtraError, UnknownNameError, WeightsError, WriteError
+from samaritan.core.errors import (
+    CheckpointMismatchError,
+    ChecksumError,
+    MissingExtraError,
+    UnknownNameError,
+    WeightsError,
+    WriteError,
+)
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.card import load_card, read_card
 from samaritan.models.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
-from samaritan.models.family import FAMILIES, family_of, load_module, mismatch, recognise
+from samaritan.models.family import FAMILIES, difference_from_all, family_of, fit, load_module, mismatch, recognise
 from samaritan.models.planar.frame import FrameSpec
-from samaritan.models.registry import CARDS, ModelEntry
+from samaritan.models.registry import CARDS, LISTED_BY, ModelEntry
 
 
 class AmbiguousWeightsWarning(UserWarning):
@@ -76,6 +83,11 @@ class Published:
         return tuple(part for part in self.parts if not part.path.is_file())
 
     @property
+    def state(self) -> str:
+        """Whether its files are here, in a word or two: "here", "not here", or what lies there in place of one."""
+        return next((state for state in map(_state, self.parts) if state != "here"), "here")
+
+    @property
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of the files that are this model, the one at ``url`` first; none where nobody has published any."""
         return (self.sha256, *self.also) if self.sha256 else self.also
@@ -84,6 +96,19 @@ class Published:
     def licence_url(self) -> str:
         """Where to read the licence."""
         return self.terms or f"https://spdx.org/licenses/{self.card.licence}.html"
+
+
+def _state(part: Published) -> str:
+    """Return the state of one file, as far as it is seen without reading it."""
+    if part.path.is_dir():
+        return "a folder"
+    if not part.path.is_file():
+        return "not here"
+    size = part.path.stat().st_size
+    if size == 0:
+        return "empty"
+    # Nobody has published the sizes of other files with the same weights.
+    return "here" if part.also or size == (part.bytes or size) else "wrong size"
 
 
 def models_root() -> Path:
@@ -117,7 +142,7 @@ def published(name: str) -> Published:
         If its card is damaged.
     """
     if name not in published_names():
-        raise UnknownNameError.of(name, kind="published model", known=published_names())
+        raise UnknownNameError.of(name, kind="published model", known=published_names(), listed_by=LISTED_BY)
     path = CARDS / f"{name}.toml"
     fields: dict[str, Any] = load_card(path).get("checkpoint", {})
     if "folder" in fields:
@@ -191,7 +216,7 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
     found = recognise(checkpoint)
     if not found.difference.none:
         raise mismatch(checkpoint, found.variant, found.difference)
-    if others := others_of(found.variant):
+    if others := others_of(found.variant, for_planes=found.for_planes):
         warnings.warn(
             f"{path.name} is taken for {found.variant}, but has the tensors of {' and '.join(others)} as well, "
             f"made for other images. To say that it is: model {others[0]} with --weights {path}",
@@ -201,9 +226,13 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
     return _model(checkpoint, published(found.variant), device, own=True)
 
 
-def others_of(variant: str) -> list[str]:
-    """Return the names of the published models that have a variant's tensors as well, beside that of its name."""
-    return [name for name in published_names() if published(name).variant == variant and name != variant]
+def others_of(variant: str, *, for_planes: bool = False) -> list[str]:
+    """Return the names of the published models that have a variant's tensors as well, beside that of its name.
+
+    Models of planes only, if what there is of them is only for planes.
+    """
+    others = [name for name in published_names() if published(name).variant == variant and name != variant]
+    return [name for name in others if not for_planes or published(name).card.dims == 2]
 
 
 def published_as(sha256: str) -> list[str]:
@@ -267,6 +296,8 @@ def _require_device(device: str) -> None:
 
 def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) -> Model:
     family = family_of(known.variant)
+    if known.card.dims == 3:
+        _require_all(checkpoint, family, known)
     module = load_module(checkpoint, family, known.variant)
     card = replace(known.card, sha256=checkpoint.sha256)
     if own and checkpoint.sha256 not in known.hashes:  # where they come from, this card does not know
@@ -282,3 +313,16 @@ def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) 
         )
     record = FAMILIES.get(family)
     return record.model(module, card, known.frame or record.frame, device)
+
+
+def _require_all(checkpoint: Checkpoint, family: str, known: Published) -> None:
+    """Raise unless a checkpoint has more than planes need, where the model is one of volumes."""
+    match = fit(checkpoint, family, known.variant)
+    if match.for_planes and match.difference.none:
+        raise CheckpointMismatchError(
+            got=f"{checkpoint.path.name}, which is for pictures alone: "
+            f"{difference_from_all(checkpoint, family, known.variant)}",
+            wanted=f"all tensors of {known.card.name}, a model of volumes",
+            fix=f"{known.folder or known.variant} takes this file, also for volumes, slice by slice: "
+            f"--model {known.folder or known.variant} --weights {checkpoint.path}",
+        )

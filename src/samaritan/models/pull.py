@@ -7,11 +7,9 @@ so that a later change is noticed when the model is loaded.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from samaritan.core.errors import (
     ChecksumError,
@@ -22,8 +20,9 @@ from samaritan.core.errors import (
 )
 from samaritan.models.checkpoint import sha256_of
 from samaritan.models.download import Progress, Wanted, bytes_kept, download
+from samaritan.models.folders import held
 from samaritan.models.published import Published, published, published_names, record, recorded, require_right
-from samaritan.models.registry import MODELS
+from samaritan.models.registry import LISTED_BY, MODELS
 
 _CHECKED = "checking"  # the stage that follows the download, for a progress bar
 
@@ -33,7 +32,8 @@ def pull(name: str, *, accept_licence: bool = False, force: bool = False, progre
 
     So are the other files that the model needs, if there are any.
 
-    What an interrupted call has brought is gone on with. Several calls at once are safe: one works, the others raise.
+    What an interrupted call has brought is gone on with; one that brings nothing leaves nothing. Several calls at once
+    are safe: one works, the others raise.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def fetchable(name: str) -> Published:
     if name in MODELS and name not in published_names():
         raise UnknownNameError(
             got=f"model '{name}', which has no checkpoint to fetch",
-            wanted=f"one of: {', '.join(published_names())}",
+            wanted=f"a published model; `{LISTED_BY}` lists all",
             fix=f"samaritan models {name} tells how it is used",
         )
     return published(name)
@@ -128,6 +128,12 @@ def _licence(known: Published, *, force: bool) -> LicenceNotAcceptedError:
 
 def _check(known: Published, progress: Progress | None) -> None:
     """Raise ``ChecksumError`` unless a file that is there is right; one without a published hash is recorded."""
+    if not known.path.stat().st_size:
+        raise ChecksumError(
+            got=f"{known.path} is empty",
+            wanted=f"{known.file} as it was published",
+            fix=f"Replace it: samaritan models pull {known.card.name} --force",
+        )
     found = _hash(known.path, progress)
     require_right(known, found)
     if not (known.hashes or recorded(known.path)):
@@ -161,36 +167,17 @@ def _hash(path: Path, progress: Progress | None) -> str:
 
 @contextmanager
 def _alone(known: Published) -> Iterator[None]:
-    """Hold the folder of a checkpoint against other calls, on this machine at least, until the block ends."""
+    """Hold the folder of a checkpoint against other calls until the block ends."""
     folder = known.path.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise WriteError(
-            got=f"cannot write into {folder}: {error.strerror}", fix="Set SAMARITAN_MODELS to a folder that you own"
-        ) from error
-    with file:  # closing it, or the end of the process however that comes, gives it free
-        if not _lock(file):
+    with ExitStack() as stack:
+        try:
+            ours = stack.enter_context(held(folder))
+        except OSError as error:
+            raise WriteError(
+                got=f"cannot write into {folder}: {error.strerror}", fix="Set SAMARITAN_MODELS to a folder that you own"
+            ) from error
+        if not ours:
             raise ResourceError(
                 got=f"{known.file} is being fetched by another call", wanted="one at a time", fix="Wait for it to end"
             )
         yield
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Whether nobody else held the file; now this process does. Where files cannot be locked, nobody holds any."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415 - Windows has it alone
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415 - Windows has none
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # some network file systems
-        return True
-    return True

@@ -29,7 +29,8 @@ class ModelEntry:
     place: str = "built in"
 
 
-MODELS: Registry[ModelEntry] = Registry("model", "samaritan.models")
+LISTED_BY = "samaritan models"
+MODELS: Registry[ModelEntry] = Registry("model", "samaritan.models", listed_by=LISTED_BY)
 MODELS.register("tiny", "samaritan.models.tiny:ENTRY")
 MODELS.register("nninteractive", "samaritan.models.nninteractive:ENTRY")
 for _card in CARDS.glob("*.toml"):
@@ -126,7 +127,7 @@ def _card_of(path: Path) -> ModelCard:
     if not is_bundle(path):
         raise UnknownNameError(
             got=f"no card of {path}",
-            wanted="a name in `samaritan models`, or a folder that samaritan export wrote",
+            wanted=f"a name in `{LISTED_BY}`, or a folder that samaritan export wrote",
             fix=f"To see what is in a file: samaritan models inspect {path}",
         )
     return read_card(path / CARD)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,20 @@ RUNTIMES = ("auto", "onnxruntime", "openvino")
 Arrays = Mapping[str, NDArray[Any]]
 
 
+class Runner(NamedTuple):
+    """What runs a network or a part of it: a package, and the device, as that package calls it."""
+
+    package: str
+    device: str
+
+
 class Graph(Protocol):
     """A graph that is ready to run. It may be called by several threads."""
+
+    @property
+    def runner(self) -> Runner:
+        """What runs it."""
+        ...
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name; ``inputs`` by name too."""
@@ -86,6 +98,10 @@ class _OnnxRuntime:
         self._session = open_session(path, device=device, threads=threads)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
+    @property
+    def runner(self) -> Runner:
+        return Runner("onnxruntime", self._session.get_providers()[0])
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         found = self._session.run(self._outputs, dict(inputs))
         return dict(zip(self._outputs, found, strict=True))
@@ -127,12 +143,18 @@ class _OpenVino:
                 got=f"OpenVINO refuses {path.name}: {str(error).strip().splitlines()[-1]}",
                 fix="Export it again, or take the runtime 'onnxruntime'",
             ) from error
-        self._outputs = [output.get_any_name() for output in self._compiled.outputs]
+        # Several names each: where OpenVINO leaves out a step that changes nothing, its name goes to the one before.
+        self._outputs = [output.get_names() for output in self._compiled.outputs]
         self._local = threading.local()
+
+    @property
+    def runner(self) -> Runner:
+        return Runner("openvino", "CPU")
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
         found = self._local.request.infer(dict(inputs), share_inputs=True)
         # Copies: the request's own arrays are written over by its next run.
-        return {name: np.array(found[name]) for name in self._outputs}
+        arrays = [np.array(found[number]) for number in range(len(self._outputs))]
+        return {name: array for names, array in zip(self._outputs, arrays, strict=True) for name in names}

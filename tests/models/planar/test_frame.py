@@ -30,6 +30,7 @@ SIZES = ("tiny", "small", "base-plus", "large")
 # Sides of the frame, how the plane fills it, what becomes of COLOUR, and which filter.
 PREPARED = {
     **{f"{family}-vit-{size}": SAM for family in ("sam", "sam-hq") for size in "blh"},
+    "sam-hq-vit-tiny": SAM,
     "medsam": (1024, "stretch", MINMAX, CUBIC),
     "mobile-sam": SAM,
     "lite-medsam": (256, "pad", MINMAX, MEAN),

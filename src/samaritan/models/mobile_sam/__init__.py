@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
-from transformers import SamModel, SamVisionConfig
+from transformers import SamHQModel, SamModel, SamVisionConfig
 
 from samaritan.models.family import Family
 from samaritan.models.mobile_sam.tiny_vit import TinyViT, encoder_state, fused
@@ -17,11 +17,33 @@ from samaritan.models.sam import assemble
 from samaritan.models.sam.decoder import SamDecoder
 from samaritan.models.sam.keys import to_transformers
 
+Rename = Callable[[Mapping[str, object]], dict[str, object]]
+
 _ENCODER = "image_encoder."
+# Settings of transformers' encoder where another one stands in its place: as little as it can be made with.
+NO_ENCODER: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 0, "num_attention_heads": 1}
 
 
-class MobileSam(nn.Module):
-    """TinyViT, and Segment Anything's prompt encoder and mask decoder under transformers' names.
+class TinyViTSam(nn.Module):
+    """TinyViT under the names of the official files, and what follows it under transformers' names.
+
+    Parameters
+    ----------
+    encoder
+        TinyViT.
+    model
+        Of transformers: its prompt encoder and mask decoder are taken over.
+    """
+
+    def __init__(self, encoder: TinyViT, model: SamModel | SamHQModel) -> None:
+        super().__init__()
+        self.image_encoder = encoder
+        self.shared_image_embedding, self.prompt_encoder = model.shared_image_embedding, model.prompt_encoder
+        self.mask_decoder = model.mask_decoder
+
+
+class MobileSam(TinyViTSam):
+    """TinyViT, and Segment Anything's prompt encoder and mask decoder.
 
     Parameters
     ----------
@@ -32,12 +54,8 @@ class MobileSam(nn.Module):
     """
 
     def __init__(self, side: int, stride: int) -> None:
-        super().__init__()
-        self.image_encoder = TinyViT(side, stride=stride)
-        unused = SamVisionConfig(hidden_size=16, num_hidden_layers=0, num_attention_heads=1)
-        model = assemble(unused, side=side, cells=side // (4 * stride))
-        self.shared_image_embedding, self.prompt_encoder = model.shared_image_embedding, model.prompt_encoder
-        self.mask_decoder = model.mask_decoder
+        unused = SamVisionConfig(**NO_ENCODER)
+        super().__init__(TinyViT(side, stride=stride), assemble(unused, side=side, cells=side // (4 * stride)))
 
 
 class _Encoder(nn.Module):
@@ -49,12 +67,18 @@ class _Encoder(nn.Module):
         return (self.encoder(picture).contiguous(),)
 
 
-def rename(tensors: Mapping[str, object]) -> dict[str, object]:
-    """Return a checkpoint's tensors by ``MobileSam``'s names, without what nothing calls."""
-    encoder = {name.removeprefix(_ENCODER): value for name, value in tensors.items() if name.startswith(_ENCODER)}
-    rest = {name: value for name, value in tensors.items() if not name.startswith(_ENCODER)}
-    kept = encoder_state(encoder)
-    return {f"{_ENCODER}{name}": value for name, value in kept.items()} | to_transformers(rest)
+def around_encoder(rename: Rename) -> Rename:
+    """Return what gives a checkpoint's tensors the names of a ``TinyViTSam``, without what nothing calls.
+
+    ``rename`` does so for those that are not the encoder's.
+    """
+
+    def renamed(tensors: Mapping[str, object]) -> dict[str, object]:
+        encoder = {name.removeprefix(_ENCODER): value for name, value in tensors.items() if name.startswith(_ENCODER)}
+        rest = {name: value for name, value in tensors.items() if not name.startswith(_ENCODER)}
+        return {f"{_ENCODER}{name}": value for name, value in encoder_state(encoder).items()} | rename(rest)
+
+    return renamed
 
 
 def network(module: nn.Module, device: str) -> TorchNetwork:
@@ -73,7 +97,7 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
 FAMILY = Family(
     title="Segment Anything with a TinyViT encoder",
     variants={"mobile-sam": partial(MobileSam, 1024, 4), "lite-medsam": partial(MobileSam, 256, 1)},
-    rename=rename,
+    rename=around_encoder(to_transformers),
     model=maker(network),
     frame=FrameSpec(1024),
 )

@@ -1,4 +1,4 @@
-"""TinyViT, the image encoder of MobileSAM and LiteMedSAM, in PyTorch.
+"""TinyViT, the image encoder of MobileSAM, LiteMedSAM and Light HQ-SAM, in PyTorch.
 
 It is the smallest network of Wu et al. 2022 (TinyViT, arXiv 2207.10666) as Zhang et al. 2023 (MobileSAM, arXiv
 2306.14289) changed it to stand where SAM has its large one: the last stage keeps the grid of the one before it instead
@@ -38,6 +38,7 @@ _WIDTHS = (64, 128, 160, 320)  # channels of the stages
 _BLOCKS = (2, 2, 6, 2)
 _WINDOWS = (0, 7, 14, 7)  # places along a window's side; stage 0 has no attention
 _STRIDES = (2, 2, 1)  # between the stages
+EARLY_CHANNELS = _WIDTHS[2]  # of what stage 1 hands on to stage 2
 _HEAD = 32  # channels of an attention head, in all stages
 _EXPANSION = 4  # of the channels inside a block
 _ENTRY_STRIDES = (4, 1)  # MobileSAM's, LiteMedSAM's
@@ -90,13 +91,23 @@ class TinyViT(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map (n, 3, side, side) float32 to (n, 256, side / (4 stride), side / (4 stride))."""
+        return self.with_early(pictures)[0]
+
+    def with_early(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding and, on the same grid, what stage 1 hands on to stage 2: (n, 160, rows, columns).
+
+        Details are left in that of which the embedding has lost sight (Ke et al. 2023, Light HQ-SAM).
+        """
         if pictures.shape[1:] != (3, self.side, self.side):
             raise ImageError(
                 got=f"pictures of shape {tuple(pictures.shape)}", wanted=f"(n, 3, {self.side}, {self.side})"
             )
-        features = self.patch_embed(pictures.contiguous(memory_format=torch.channels_last))
-        embedding: Tensor = self.neck(self.layers(features))
-        return embedding
+        first, second, *others = self.layers
+        early = second(first(self.patch_embed(pictures.contiguous(memory_format=torch.channels_last))))
+        features = early
+        for stage in others:
+            features = stage(features)
+        return self.neck(features), early
 
 
 def encoder_state(tensors: Mapping[str, T]) -> dict[str, T]:

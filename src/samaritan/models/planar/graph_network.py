@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from samaritan.models.planar.network import MOST_BYTES, DecoderSpec, Features, Floats, Tokens, require_features
-from samaritan.models.runtimes import Graph
+from samaritan.models.runtimes import Graph, Runner
 
 
 class GraphNetwork:
@@ -31,6 +31,11 @@ class GraphNetwork:
     def spec(self) -> DecoderSpec:
         """What the decoder is given."""
         return self._spec
+
+    @property
+    def runners(self) -> dict[str, Runner]:
+        """What runs each graph."""
+        return {"encoder": self._encoder.runner, "decoder": self._decoder.runner}
 
     @property
     def most_pictures(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.errors import CorruptFileError
+from samaritan.models.runtimes import Runner
 
 Floats = NDArray[np.float32]
 Features = Mapping[str, Any]  # the encoder's outputs by name: arrays, or tensors on the network's device
@@ -105,6 +106,11 @@ class Network(Protocol):
     @property
     def spec(self) -> DecoderSpec:
         """What the decoder is given."""
+        ...
+
+    @property
+    def runners(self) -> Mapping[str, Runner]:
+        """What runs its ``encoder`` and its ``decoder``."""
         ...
 
     @property

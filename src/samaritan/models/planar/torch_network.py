@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from samaritan.core.errors import ResourceError
 from samaritan.models.device import require_device
 from samaritan.models.planar.network import MOST_BYTES, DecoderSpec, Features, Floats, Tokens, require_features
+from samaritan.models.runtimes import Runner
 
 _MOST_PICTURES = 16  # that are encoded at once: more of them keep no GPU busier
 _GPU_BYTES = 512 << 20  # for objects that are decoded at once there: eight with masks of 256 pixels
@@ -125,6 +126,12 @@ class TorchNetwork:
     def spec(self) -> DecoderSpec:
         """What the decoder is given."""
         return self._spec
+
+    @property
+    def runners(self) -> dict[str, Runner]:
+        """What runs both modules: a GPU by its own name."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        return dict.fromkeys(("encoder", "decoder"), Runner("torch", device))
 
     def encode(self, picture: Floats) -> Features:
         """Encode a frame's picture; on a GPU in half precision."""

@@ -15,7 +15,7 @@ from samaritan.core.model import Model, ModelCard
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.planar.torch_network import TorchNetwork
-from samaritan.models.sam2.build import PATCH, SIZES, build, shapes
+from samaritan.models.sam2.build import PATCH, SIZES, build, build_for_planes, shapes
 from samaritan.models.sam2.decoder import Sam2Decoder, Sam2Encoder
 from samaritan.models.sam2.keys import to_transformers
 from samaritan.models.sam2.tracker import Tracker
@@ -23,7 +23,10 @@ from samaritan.models.sam2.volume import VolumeModel
 
 
 def network(module: nn.Module, device: str, *, side: int = 1024) -> TorchNetwork:
-    """Return the network for pictures of a ``Sam2VideoModel`` on a device, for frames of ``side`` pixels."""
+    """Return the network for pictures of a ``Sam2VideoModel`` on a device, for frames of ``side`` pixels.
+
+    A ``Sam2Model`` will do: it has the parts that are needed, under the same names.
+    """
     model = cast("Sam2VideoModel", module)
     return TorchNetwork(
         Sam2Encoder(model, alone=True),
@@ -44,13 +47,16 @@ def _model(module: nn.Module, card: ModelCard, frame: FrameSpec | None, device: 
 
 # Resized as tensors of floats, unlike the pictures of SAM's first version.
 _FRAME = FrameSpec(1024, fit="stretch", whole=False)
+# The newer ones first: a file without the memory, in which alone they differ, is taken for one of these.
+_NAMED = {
+    f"{version}-{name}": (size, newer)
+    for version, newer in (("sam2.1", True), ("sam2", False))
+    for name, size in SIZES.items()
+}
 FAMILY = Family(
     title="Segment Anything 2 with a Hiera encoder and a memory of other slices",
-    variants={
-        f"{version}-{name}": partial(build, size, newer=newer)
-        for version, newer in (("sam2", False), ("sam2.1", True))
-        for name, size in SIZES.items()
-    },
+    variants={name: partial(build, size, newer=newer) for name, (size, newer) in _NAMED.items()},
+    planes={name: partial(build_for_planes, size) for name, (size, _) in _NAMED.items()},
     rename=to_transformers,
     model=_model,
     frame=_FRAME,

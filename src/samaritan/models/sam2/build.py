@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import Sam2HieraDetConfig, Sam2HieraDetModel, Sam2VideoConfig, Sam2VideoModel, Sam2VisionConfig
+from transformers import (
+    Sam2Config,
+    Sam2HieraDetConfig,
+    Sam2HieraDetModel,
+    Sam2Model,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VisionConfig,
+)
 
 PATCH = 16  # pixels of the frame that a cell of the embedding stands for
 WIDTH = 256  # channels of the embedding
@@ -70,6 +78,32 @@ def build(size: Size, *, newer: bool, side: int = 1024) -> Sam2VideoModel:
     ``newer`` is SAM 2.1, which tells how old a pointer to the object is and marks memories that show no object. It is
     by the parameters for these two that a file is known to be 2 or 2.1.
     """
+    cells = side // PATCH
+    config = Sam2VideoConfig(
+        vision_config=_vision(size, side),
+        prompt_encoder_config={"image_size": side},
+        image_size=side,
+        memory_attention_rope_feat_sizes=[cells, cells],
+        enable_temporal_pos_encoding_for_object_pointers=newer,
+        enable_occlusion_spatial_embedding=newer,
+    )
+    model = Sam2VideoModel(config)
+    _use_products(model)
+    return model
+
+
+def build_for_planes(size: Size, *, side: int = 1024) -> Sam2Model:
+    """Return SAM 2 without its memory, as transformers has it for pictures; 2 and 2.1 are the same then.
+
+    What is left has the names that it has in ``build``.
+    """
+    model = Sam2Model(Sam2Config(vision_config=_vision(size, side), prompt_encoder_config={"image_size": side}))
+    _use_products(model)
+    return model
+
+
+def _vision(size: Size, side: int) -> Sam2VisionConfig:
+    """Return transformers' settings of the encoder."""
     doubled = [size.width * 2**stage for stage in range(4)]
     cells = side // PATCH
     hiera = Sam2HieraDetConfig(
@@ -83,22 +117,18 @@ def build(size: Size, *, newer: bool, side: int = 1024) -> Sam2VideoModel:
         window_positional_embedding_background_size=[size.grid, size.grid],
         image_size=[side, side],
     )
-    vision = Sam2VisionConfig(
+    return Sam2VisionConfig(
         backbone_config=hiera,
         backbone_channel_list=doubled[::-1],
         backbone_feature_sizes=[[4 * cells] * 2, [2 * cells] * 2, [cells] * 2],
     )
-    config = Sam2VideoConfig(
-        vision_config=vision,
-        prompt_encoder_config={"image_size": side},
-        image_size=side,
-        memory_attention_rope_feat_sizes=[cells, cells],
-        enable_temporal_pos_encoding_for_object_pointers=newer,
-        enable_occlusion_spatial_embedding=newer,
-    )
-    model = Sam2VideoModel(config)
-    model.vision_encoder.backbone = _Hiera(hiera, 4 * cells)
-    return model
+
+
+def _use_products(model: Sam2VideoModel | Sam2Model) -> None:
+    """Let the encoder spread its map of places by products; see ``_Hiera``."""
+    vision = model.vision_encoder
+    rows = vision.config.backbone_feature_sizes[0][0]
+    vision.backbone = _Hiera(vision.config.backbone_config, rows)
 
 
 def shapes(side: int) -> dict[str, tuple[int, ...]]:

@@ -20,27 +20,41 @@ from samaritan.models.sam.decoder import Masks, SamDecoder
 from samaritan.models.sam.upscale import to_map
 
 
+class ViTWithEarly(nn.Module):
+    """transformers' encoder: pictures to an embedding and early features, as ``HqEncoder`` wants them."""
+
+    def __init__(self, model: SamHQModel) -> None:
+        super().__init__()
+        self.vision_encoder = model.vision_encoder
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding, and what the first layer that sees the whole picture says."""
+        seen = self.vision_encoder(picture)
+        return seen.last_hidden_state, seen.intermediate_embeddings[0].permute(0, 3, 1, 2)
+
+
 class HqEncoder(nn.Module):
     """Pictures (n, 3, side, side) to an embedding (n, 256, cells, cells) and details (n, 32, 4 cells, 4 cells).
 
     Parameters
     ----------
+    encoder
+        From pictures to the embedding, and to features of its early layers, (n, channels, cells, cells).
     model
-        transformers' ``SamHQModel``; its encoder, and what of its decoder does not depend on prompts.
+        transformers' ``SamHQModel``, or one with its mask decoder: what of that does not depend on prompts.
     """
 
-    def __init__(self, model: SamHQModel) -> None:
+    def __init__(self, encoder: nn.Module, model: SamHQModel) -> None:
         super().__init__()
-        self.vision_encoder, self.mask_decoder = model.vision_encoder, model.mask_decoder
+        self.encoder, self.mask_decoder = encoder, model.mask_decoder
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embedding and the details."""
         decoder = self.mask_decoder
-        seen = self.vision_encoder(picture)
-        early = seen.intermediate_embeddings[0].permute(0, 3, 1, 2)  # of the first layer that sees the whole picture
+        embedding, early = self.encoder(picture)
         fine = functional.gelu(decoder.compress_vit_norm(decoder.compress_vit_conv1(early)))
-        coarse = functional.gelu(decoder.encoder_norm(decoder.encoder_conv1(seen.last_hidden_state)))
-        return seen.last_hidden_state, decoder.compress_vit_conv2(fine) + decoder.encoder_conv2(coarse)
+        coarse = functional.gelu(decoder.encoder_norm(decoder.encoder_conv1(embedding)))
+        return embedding, decoder.compress_vit_conv2(fine) + decoder.encoder_conv2(coarse)
 
 
 class HqDecoder(nn.Module):
@@ -53,7 +67,7 @@ class HqDecoder(nn.Module):
     Parameters
     ----------
     model
-        transformers' ``SamHQModel``.
+        transformers' ``SamHQModel``, or one with its prompt encoder and mask decoder.
     """
 
     def __init__(self, model: SamHQModel) -> None:

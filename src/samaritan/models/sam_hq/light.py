@@ -1,0 +1,49 @@
+"""Light HQ-SAM (Ke et al. 2023): SAM-HQ with MobileSAM's TinyViT for its encoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+from torch import Tensor, nn
+from transformers import SamHQModel
+
+from samaritan.models.family import Family
+from samaritan.models.mobile_sam import NO_ENCODER, TinyViTSam, around_encoder
+from samaritan.models.mobile_sam.tiny_vit import EARLY_CHANNELS, TinyViT, fused
+from samaritan.models.planar import FrameSpec, maker
+from samaritan.models.planar.torch_network import TorchNetwork
+from samaritan.models.sam_hq import around, assemble
+from samaritan.models.sam_hq.keys import to_transformers
+
+
+class _Encoder(nn.Module):
+    """TinyViT as ``HqEncoder`` wants an encoder."""
+
+    def __init__(self, encoder: TinyViT) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        embedding, early = self.encoder.with_early(picture)
+        return embedding.contiguous(), early
+
+
+def build(side: int) -> TinyViTSam:
+    """Return Light HQ-SAM for pictures of ``side`` pixels."""
+    return TinyViTSam(TinyViT(side), assemble(NO_ENCODER, early=EARLY_CHANNELS, side=side))
+
+
+def network(module: nn.Module, device: str) -> TorchNetwork:
+    """Return the network of Light HQ-SAM on a device, the batch norms of its encoder folded away."""
+    encoder = cast("TinyViTSam", module).image_encoder
+    return around(_Encoder(fused(encoder)), cast("SamHQModel", module), device)
+
+
+FAMILY = Family(
+    title="Segment Anything in high quality, with a TinyViT encoder",
+    variants={"sam-hq-vit-tiny": partial(build, 1024)},
+    rename=around_encoder(to_transformers),
+    model=maker(network),
+    frame=FrameSpec(1024),
+)
