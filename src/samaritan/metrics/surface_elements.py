@@ -10,7 +10,6 @@ al. 2021, doi:10.2196/26151), whose figures the literature has.
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +25,16 @@ def codes(mask: Bools, block: Block) -> tuple[NDArray[np.intp], NDArray[np.uint8
 
     A cell has the indices of its last voxel; those behind the array's end are as far out as its beginning.
     """
-    here = np.pad(mask[block], 1)
-    corners = list(product((slice(None, -1), slice(1, None)), repeat=mask.ndim))
-    code = np.zeros([size - 1 for size in here.shape], np.uint8)
-    for bit, corner in enumerate(corners):
-        code |= here[corner].view(np.uint8) << np.uint8(bit)
-    full = (1 << len(corners)) - 1
-    cells = np.nonzero((code != 0) & (code != full))
+    code, bits = np.pad(mask[block], 1).view(np.uint8), 1
+    # Two voxels along the last axis make two bits, two such pairs along the axis before that four, and so on.
+    for axis in reversed(range(mask.ndim)):
+        along = np.moveaxis(code, axis, 0)
+        code = np.moveaxis(along[:-1] | along[1:] << np.uint8(bits), 0, axis)
+        bits *= 2
+    flat = code.ravel()
+    at = np.flatnonzero((flat != 0) & (flat != (1 << bits) - 1))
     first = np.array([span.start for span in block])
-    return np.stack(cells, axis=-1) + first, code[cells]
+    return np.stack(np.unravel_index(at, code.shape), axis=-1) + first, flat[at]
 
 
 def sizes(spacing_mm: tuple[float, ...]) -> Floats:
