@@ -12,6 +12,7 @@
     ├ MissingExtraError(ImportError)
     ├ WeightsError                ─ ChecksumError, UnsafeCheckpointError, CheckpointMismatchError,
     │                               LicenceNotAcceptedError
+    ├ DataSetError(ValueError)
     ├ TrainingError
     ├ ResourceError               ─ OutOfMemoryBudgetError
     └ SessionError                ─ SessionExpiredError, ServerBusyError
@@ -202,6 +203,12 @@ class LicenceNotAcceptedError(WeightsError):
     code = "licence_not_accepted"
 
 
+class DataSetError(SamaritanError, ValueError):
+    """A data set that cannot be used: no known layout, nothing in it, an id twice, a manifest with a column missing."""
+
+    code = "data_set"
+
+
 class TrainingError(SamaritanError):
     """Training that cannot go on: a loss that is not finite, nothing to train, a batch that cannot be made."""
 
@@ -258,6 +265,7 @@ STATUS: dict[str, Status] = {
     "unknown_name": Status(2, 404),
     "missing_extra": Status(1, 501),
     "licence_not_accepted": Status(1, 403),
+    "data_set": Status(1, 422),
     "training": Status(1, 422),
     "resource": Status(1, 503),
     "session": Status(1, 409),

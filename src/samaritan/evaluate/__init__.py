@@ -1,0 +1,1 @@
+"""Evaluation: prompted benchmarks of models over data sets, their statistics and their reports."""
