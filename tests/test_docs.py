@@ -35,6 +35,7 @@ def files(tmp_path_factory):
     write(phantoms.ct_volume((300, 320, 90)).image, folder / "ct.nii.gz")
     write(phantoms.picture(400, 360, colour=True).image, folder / "photo.png")
     _lay_out_sequences(folder)
+    _lay_out_data_set(folder / "data")
     (document,) = _json_of_the_prompts_guide()
     (folder / "prompts.json").write_text(document)
     return folder
@@ -46,6 +47,16 @@ def scans(files, monkeypatch):
     use_fake_model(monkeypatch)
     monkeypatch.chdir(files)
     monkeypatch.setenv("SAMARITAN_CACHE", str(files / ".cache"))
+
+
+def _lay_out_data_set(folder):
+    """Write the cases of two patients, with masks."""
+    phantom = phantoms.ct_volume((24, 20, 6))
+    for name in ("p1_a", "p1_b", "p2_a"):
+        for kind in ("images", "masks"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+        write(phantom.image, folder / f"images/{name}.nii.gz")
+        write(phantom.truth, folder / f"masks/{name}.nii.gz")
 
 
 def _lay_out_sequences(folder):

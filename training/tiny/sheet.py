@@ -20,9 +20,9 @@ from PIL import Image as Pillow
 from scipy import ndimage
 
 from samaritan.autoprompt.simulate import Target, simulate
-from samaritan.cli._overlay import PALETTE, Layer, View, save, tile
 from samaritan.core.prompts import MaskPrompt, Prompts
 from samaritan.data.synthesis import Scene, contact_sheet
+from samaritan.draw.overlay import PALETTE, Layer, View, save, tile
 from training.arguments import cases_folder, count, crop_side, run_script
 from training.tiny.scenes import Sample, Sampler
 from training.tiny.task import Plan, TinyTask

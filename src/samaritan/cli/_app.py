@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, export, info, models, segment, synthesize
+from samaritan.cli import cache, convert, demo, export, info, inspect, models, segment, synthesize
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -38,6 +38,7 @@ def program() -> Callable[..., Any]:
     app.callback()(_options)
     app.command(cls=OrderedCommand)(guarded(segment.segment))
     app.command()(guarded(info.info))
+    app.command()(guarded(inspect.inspect))
     app.command()(guarded(convert.convert))
     app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))

@@ -8,18 +8,12 @@ from pathlib import Path
 from samaritan.cli._errors import UsageError
 from samaritan.core.errors import WriteError
 from samaritan.core.image import Image
+from samaritan.io.format import split_name
 
 
 def stem(path: Path) -> str:
     """Return the name of ``path`` without the ending of its format, ``.nii.gz`` included."""
-    from samaritan.io.format import FORMATS
-
-    name = path.resolve().name
-    endings = sorted((s for f in FORMATS for s in FORMATS.get(f).suffixes), key=len, reverse=True)
-    for ending in endings:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name
+    return split_name(path.resolve().name)[0]
 
 
 def default_output(source: Path, image: Image) -> Path:

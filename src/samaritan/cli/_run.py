@@ -198,7 +198,7 @@ def _require_outputs(job: Job, image: Image) -> Path:
 def _draw(
     job: Job, path: Path, image: Image, result: Segmentation, prompts: Mapping[str, Prompts], card: ModelCard
 ) -> Path:
-    from samaritan.cli._overlay import draw, layers_of, save
+    from samaritan.draw.overlay import draw, layers_of, save
     from samaritan.infer.planes import choose_axis
 
     layers = layers_of({found.name: found.mask for found in result.objects}, prompts)

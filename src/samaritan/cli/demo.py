@@ -197,7 +197,7 @@ def _contact_sheet(drawn: list[tuple[Path, str]], path: Path) -> Path:
     """Draw all overlays into one picture, in few enough colours for a small file."""
     from PIL import Image, ImageOps
 
-    from samaritan.cli._overlay import montage, save
+    from samaritan.draw.overlay import montage, save
 
     tiles = []
     for overlay, _ in drawn:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from samaritan.core.errors import DataSetError
 
@@ -26,20 +25,26 @@ class Reference:
         Its files, relative to the data set's folder.
     names
         The name of each label value, where it has one.
+    values
+        The label value of each file, where each holds one mask; from 1 up in order if empty.
     part
         Which part of a file that many cases share, such as the id of an image.
     instances
         Whether values count objects of one kind (cells) and do not tell kinds apart.
+    ignored
+        Values that stand for no object: where nobody said what is there.
     """
 
     kind: str
     paths: tuple[str, ...]
     names: Mapping[int, str] = field(default_factory=dict)
+    values: tuple[int, ...] = ()
     part: str = ""
     instances: bool = False
+    ignored: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
+        object.__setattr__(self, "names", dict(self.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ class Case:
     reference
         What somebody drew, if anybody did.
     channels
-        The name of each file's channel, where there are several.
+        The names of the channels, one a file; several of one file lie along its fourth axis.
+    series
+        Which DICOM series of the folder it is.
     patient
         Whose it is; empty where nobody says.
     modality
@@ -64,16 +71,23 @@ class Case:
         ``"train"``, ``"test"``, ...; empty where nobody says.
     dataset
         Of which data set it is, in a collection of several.
+    tags
+        Whatever else a table says about it, by column: ``{"site": "A", "sex": "F"}``.
     """
 
     id: str
     images: tuple[str, ...]
     reference: Reference | None = None
     channels: tuple[str, ...] = ()
+    series: str = ""
     patient: str = ""
     modality: str = ""
     split: str = ""
     dataset: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", dict(self.tags))
 
     @property
     def subject(self) -> str:
@@ -95,8 +109,8 @@ class DataSet:
         What is in it.
     name
         What it is called.
-    left_out
-        What looked like a case and is none, each in a sentence.
+    notes
+        What is odd about its files, each in a sentence: a mask without an image, a case that is listed but not there.
 
     Raises
     ------
@@ -108,7 +122,7 @@ class DataSet:
     layout: str
     cases: tuple[Case, ...]
     name: str = ""
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(case.id for case in self.cases).items() if count > 1]

@@ -21,11 +21,14 @@ def read_image(root: Path, case: Case) -> Image:
 
     Raises
     ------
-    ReadError, GeometryError, ImageError, ResourceError
+    ReadError, GeometryError, ImageError, ResourceError, UnknownNameError
         As ``samaritan.io.read``; ``GeometryMismatchError`` if files lie on different grids.
     """
     if len(case.images) == 1:
-        image = read(root / case.images[0])
+        several = len(case.channels) > 1
+        image = read(root / case.images[0], series=case.series or None, as_channels=several)
+        if several and len(image.channels) == len(case.channels):
+            image = replace(image, channels=case.channels)
     else:
         names = case.channels or tuple(f"channel {number}" for number in range(len(case.images)))
         parts = {name: read(root / path) for name, path in zip(names, case.images, strict=True)}

@@ -126,3 +126,13 @@ FORMATS.register("npz", "samaritan.io.catalog:NPZ")
 FORMATS.register("nrrd", "samaritan.io.catalog:NRRD")
 FORMATS.register("picture", "samaritan.io.catalog:PICTURE")
 FORMATS.register("tiff", "samaritan.io.catalog:TIFF")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the name of a file without and with only the ending of a known format: ``("ct", ".nii.gz")``.
+
+    The ending is as it is written, and empty where it is no format's.
+    """
+    known = sorted((suffix for form in map(FORMATS.get, FORMATS) for suffix in form.suffixes), key=len, reverse=True)
+    length = next((len(suffix) for suffix in known if name.lower().endswith(suffix) and len(name) > len(suffix)), 0)
+    return name[: len(name) - length], name[len(name) - length :]

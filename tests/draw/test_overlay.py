@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from samaritan.cli._overlay import Layer, View, draw, layers_of, montage, save, slices_to_show
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Lasso, Point, Prompts, Scribble
+from samaritan.draw.overlay import Layer, View, draw, layers_of, montage, save, slices_to_show
 from samaritan.testing.fake_model import CARD
 from samaritan.testing.phantoms import ct_volume, picture
 
