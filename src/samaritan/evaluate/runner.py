@@ -1,0 +1,60 @@
+"""A run: units carried out one after the other or in several processes; what is there already is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from samaritan.core.parallel import mapped
+from samaritan.evaluate.unit import Done, Plan, Unit, left, work
+
+Mapper = Callable[[Callable[[Unit], Done], Iterable[Unit]], Iterator[Done]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run did: units ``done`` now, those that were ``kept`` from before, and the errors of cases."""
+
+    done: int
+    kept: int
+    errors: tuple[tuple[str, str], ...]
+
+
+def run(
+    plan: Plan,
+    *,
+    workers: int = 1,
+    mapper: Mapper | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Ran:
+    """Carry out a plan, or what is left of it.
+
+    Parameters
+    ----------
+    plan
+        What to do. Its store must have ``begin``-ed.
+    workers
+        Processes. Each loads the model that it needs.
+    mapper
+        Does the work elsewhere, such as on a cluster; in place of ``workers``.
+    progress
+        Called with the model's name, units done, and of all; those kept from before are not counted.
+    """
+    units: list[Unit] = [(model, case) for model in plan.loaders for case in plan.data.cases]
+    waiting = [unit for unit in units if left(plan, unit)]
+    apply = mapper or partial(mapped, workers=min(workers, max(1, len(waiting))))
+    errors = []
+    for count, done in enumerate(apply(partial(work, plan), waiting), start=1):
+        if done.error:
+            errors.append((done.case, done.error))
+        if progress:
+            progress(done.model, count, len(waiting))
+    return Ran(len(waiting), len(units) - len(waiting), tuple(errors))
+
+
+def fixed(plan: Plan) -> dict[str, Any]:
+    """Return what decides every row of a plan, as JSON: a folder holds runs of one of these only."""
+    settings = asdict(plan.settings)
+    return {"data": str(plan.data.root.resolve()), "layout": plan.data.layout, **settings}

@@ -1,0 +1,125 @@
+"""What is asked about: planes and volumes of a case, and the objects to be found on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samaritan.autoprompt.simulate import Target
+from samaritan.core.geometry import AXES, Axis, Geometry, axis_number
+from samaritan.core.image import take_plane
+from samaritan.data import Labelled
+from samaritan.evaluate.protocols.components import components
+
+Bools = NDArray[np.bool_]
+Dims = Literal[2, 3]
+
+_THICK = 1.5  # times the spacing of the others: an axis that scans are looked at along
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which objects of a case are asked for.
+
+    Parameters
+    ----------
+    dims
+        2 asks about the slice in which an object is largest, 3 about the volume as a whole.
+    labels
+        Names or values of labels; empty for all.
+    piece
+        Whether only an object's largest connected piece is asked for.
+    least_share
+        Of the plane or volume: smaller objects are not asked for.
+    most
+        Objects of one label in an image, such as cells: of more, so many are drawn at random.
+    """
+
+    dims: Dims = 2
+    labels: tuple[str, ...] = ()
+    piece: bool = False
+    least_share: float = 0.0
+    most: int = 20
+
+    def wants(self, item: Labelled) -> bool:
+        """Whether an object's label is among those asked for."""
+        return not self.labels or item.name in self.labels or str(item.value) in self.labels
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wanted:
+    """One object to be found: what it is called, and its ``target`` on the plane or volume that is asked about."""
+
+    value: int
+    name: str
+    instance: int
+    target: Target
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Subject:
+    """A plane (its ``axis`` and ``index``) or a whole volume (``index`` None), and what is to be found on it."""
+
+    geometry: Geometry
+    axis: Axis
+    index: int | None
+    wanted: tuple[Wanted, ...]
+
+
+def subjects_of(
+    geometry: Geometry, objects: Iterable[Labelled], choice: Choice, rng: np.random.Generator
+) -> list[Subject]:
+    """Return what is asked about an image on ``geometry``: planes in order, or the one volume; none without objects."""
+    whole = choice.dims == 3 and not geometry.is_2d
+    axis = viewing_axis(geometry)
+    planes: dict[int | None, list[Wanted]] = defaultdict(list)
+    for item in _few(objects, choice, rng):
+        index = None if whole else _largest_plane(item.mask, axis)
+        grid = geometry if index is None else geometry.plane(axis, index)
+        mask = item.mask if index is None else np.ascontiguousarray(take_plane(item.mask, axis, index))
+        target = Target(mask, grid)
+        target = components(target, most=1)[0] if choice.piece else target
+        if np.count_nonzero(target.mask) >= choice.least_share * mask.size:
+            planes[index].append(Wanted(item.value, item.name, item.instance, target))
+    return [
+        Subject(geometry if index is None else geometry.plane(axis, index), axis, index, tuple(planes[index]))
+        for index in sorted(planes, key=lambda index: -1 if index is None else index)
+    ]
+
+
+def viewing_axis(geometry: Geometry) -> Axis:
+    """Return the axis that slices are looked at along: the one with thick slices, if there is one, else k."""
+    spacing = np.array(geometry.spacing)
+    thickest = int(spacing.argmax())
+    others = np.delete(spacing, thickest)
+    return AXES[thickest] if not geometry.is_2d and spacing[thickest] >= _THICK * others.max() else "k"
+
+
+def seeded(*words: object) -> np.random.Generator:
+    """Return a generator for one purpose, told apart by ``words``: the same whatever else is drawn, and by whom."""
+    digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32).tolist())
+
+
+def _largest_plane(mask: Bools, axis: Axis) -> int:
+    others = tuple(number for number in range(3) if number != axis_number(axis))
+    return int(np.count_nonzero(mask, axis=others).argmax())
+
+
+def _few(objects: Iterable[Labelled], choice: Choice, rng: np.random.Generator) -> Sequence[Labelled]:
+    """Return the objects that are asked for, of each label at most so many, in their order."""
+    by_label: dict[int, list[tuple[int, Labelled]]] = defaultdict(list)
+    for at, item in enumerate(objects):
+        if choice.wants(item) and item.mask.any():
+            by_label[item.value].append((at, item))
+    kept = []
+    for items in by_label.values():
+        drawn = range(len(items)) if len(items) <= choice.most else rng.choice(len(items), choice.most, replace=False)
+        kept += [items[int(n)] for n in drawn]
+    return [item for _, item in sorted(kept, key=lambda entry: entry[0])]

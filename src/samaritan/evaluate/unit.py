@@ -1,0 +1,165 @@
+"""The unit of a run: one model and one case, with all protocols that are wanted of it."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samaritan.core.errors import SamaritanError
+from samaritan.core.model import Model, ModelCard
+from samaritan.data import Case, DataSet, read_image, read_objects
+from samaritan.evaluate.asking import Interviews, Looks
+from samaritan.evaluate.interview import Outcome, carry_out
+from samaritan.evaluate.protocols import PROTOCOLS, Protocol
+from samaritan.evaluate.scoring import Scorer
+from samaritan.evaluate.store import Store
+from samaritan.evaluate.subjects import Choice, Subject, Wanted, seeded, subjects_of
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides every row of a run: objects, metrics, how images are shown to models, and the seed."""
+
+    choice: Choice = field(default_factory=Choice)
+    scorer: Scorer = field(default_factory=Scorer)
+    looks: Looks = field(default_factory=Looks)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run: what is asked, of whom, about what, and where it is kept. It goes to other processes, with the loaders."""
+
+    data: DataSet
+    loaders: Mapping[str, Callable[[], Model]]
+    protocols: tuple[str, ...]
+    settings: Settings
+    store: Store
+
+
+Unit = tuple[str, Case]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a unit: the protocols that were ``asked`` now, those that were ``skipped``, and an ``error``."""
+
+    model: str
+    case: str
+    asked: tuple[str, ...] = ()
+    error: str = ""
+
+
+def left(plan: Plan, unit: Unit) -> tuple[str, ...]:
+    """Return the protocols that are still to be asked; one that ended in an error is asked again."""
+    model, case = unit
+    found = {name: plan.store.get(case.id, model, name) for name in plan.protocols}
+    return tuple(name for name, kept in found.items() if kept is None or kept.get("error"))
+
+
+def work(plan: Plan, unit: Unit) -> Done:
+    """Carry out what is left of a unit, and keep it."""
+    name, case = unit
+    wanted = left(plan, unit)
+    if not wanted:
+        return Done(name, case.id)
+    try:
+        model = _model(plan.loaders[name])
+        image = read_image(plan.data.root, case)
+        settings = plan.settings
+        rng = seeded(settings.seed, "objects", case.id)
+        subjects = subjects_of(image.geometry, read_objects(plan.data.root, case, image.geometry), settings.choice, rng)
+        interviews = Interviews(model, image, looks=settings.looks, words=(settings.seed, case.id))
+        for protocol in wanted:
+            plan.store.put(_asked(plan, case, model.card, protocol, subjects, interviews), case.id, name, protocol)
+    except SamaritanError as error:
+        for protocol in wanted:
+            if plan.store.get(case.id, name, protocol) is None:
+                plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)
+        return Done(name, case.id, wanted, str(error))
+    return Done(name, case.id, wanted)
+
+
+def _asked(
+    plan: Plan, case: Case, card: ModelCard, name: str, subjects: list[Subject], interviews: Interviews
+) -> dict[str, Any]:
+    protocol = PROTOCOLS.get(name)
+    reason = unsuited(protocol, card, plan.settings.choice)
+    if reason:
+        return {"case": case.id, "skipped": reason}
+    unit: dict[str, Any] = {"case": case.id, "objects": []}
+    for subject in subjects:
+        asked = interviews.about(subject)
+        words = (plan.settings.seed, case.id, name)
+        outcomes = carry_out(protocol, subject, asked, plan.settings.scorer, words=words)
+        pairs = zip(subject.wanted, outcomes, strict=True)
+        unit["objects"] += [_object(subject, wanted, outcome) for wanted, outcome in pairs]
+    return unit
+
+
+def unsuited(protocol: Protocol, card: ModelCard, choice: Choice) -> str:
+    """Return why a model cannot be asked by a protocol; empty if it can."""
+    missing = sorted(protocol.kinds - card.prompts)
+    if missing:
+        return f"{card.name} takes no {' and no '.join(missing)}"
+    if protocol.dims is not None and protocol.dims != choice.dims:
+        about = {2: "planes", 3: "volumes"}
+        return f"it is about {about[protocol.dims]}, and {about[choice.dims]} are asked about"
+    if card.dims == 3 and choice.dims == 2:
+        return f"{card.name} takes volumes, and planes are asked about"
+    return ""
+
+
+def _object(subject: Subject, wanted: Wanted, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "value": wanted.value,
+        "name": wanted.name,
+        "instance": wanted.instance,
+        "axis": subject.axis,
+        "index": subject.index,
+        "rows": outcome.rows,
+        "seconds": outcome.seconds,
+        "journal": outcome.journal,
+        "mask": None if outcome.mask is None else pack(_shown(outcome.mask, wanted)),
+    }
+
+
+def _shown(mask: Bools, wanted: Wanted) -> Bools:
+    """Return the plane (i, j) of a mask that a report shows: where there is most of the object."""
+    return mask[..., int(np.count_nonzero(wanted.target.mask, axis=(0, 1)).argmax())]
+
+
+def pack(mask: Bools) -> dict[str, Any]:
+    """Return a plane mask (i, j) as JSON holds it: the block that is set, in bits, compressed."""
+    filled = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    if not filled[0].size:
+        return {"shape": list(mask.shape), "start": [0, 0], "block": [0, 0], "bits": ""}
+    start = [int(found[0]) for found in filled]
+    block = mask[tuple(slice(found[0], found[-1] + 1) for found in filled)]
+    bits = base64.b64encode(zlib.compress(np.packbits(block).tobytes(), 9)).decode("ascii")
+    return {"shape": list(mask.shape), "start": start, "block": list(block.shape), "bits": bits}
+
+
+def unpack(packed: Mapping[str, Any]) -> Bools:
+    """Return the mask that ``pack`` made small."""
+    mask = np.zeros(packed["shape"], np.bool_)
+    if packed["bits"]:
+        rows, columns = packed["block"]
+        raw = np.frombuffer(zlib.decompress(base64.b64decode(packed["bits"])), np.uint8)
+        i, j = packed["start"]
+        mask[i : i + rows, j : j + columns] = np.unpackbits(raw, count=rows * columns).reshape(rows, columns)
+    return mask
+
+
+@lru_cache(maxsize=1)  # a process goes through the cases of one model, then of the next
+def _model(loader: Callable[[], Model]) -> Model:
+    return loader()
