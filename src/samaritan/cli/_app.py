@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, export, info, inspect, models, segment, synthesize
+from samaritan.cli import cache, convert, demo, evaluate, export, info, inspect, models, segment, synthesize
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -39,6 +39,7 @@ def program() -> Callable[..., Any]:
     app.command(cls=OrderedCommand)(guarded(segment.segment))
     app.command()(guarded(info.info))
     app.command()(guarded(inspect.inspect))
+    app.command()(guarded(evaluate.evaluate))
     app.command()(guarded(convert.convert))
     app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))

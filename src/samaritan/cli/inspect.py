@@ -13,6 +13,7 @@ from samaritan.cli._errors import Debug, UsageError
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Json
 from samaritan.cli._progress import Report, progress_bar
+from samaritan.cli._select import Limit, Modality, Split, Where, chosen_cases
 
 if TYPE_CHECKING:
     from samaritan.data.case import DataSet
@@ -27,12 +28,10 @@ def inspect(
     layout: Annotated[
         str | None, typer.Option(metavar="NAME", help="How it is laid out, where that is not clear: see below.")
     ] = None,
-    modality: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")] = None,
-    split: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only cases with this in a column of their table.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N cases.")] = None,
+    modality: Modality = None,
+    split: Split = None,
+    where: Where = None,
+    limit: Limit = None,
     patient: Annotated[
         str | None, typer.Option(metavar="REGEX", help="What of a case's id is its patient, such as '^[^_]+'.")
     ] = None,
@@ -57,7 +56,7 @@ def inspect(
     from samaritan.data.inspection import inspect as look
 
     _require_picture(contact_sheet)
-    found = _chosen(_opened(data, layout), modality, split, where, limit)
+    found = chosen_cases(_opened(data, layout), modality, split, where, limit)
     found = _arranged(found, patient, splits, seed)
     with progress_bar(quiet=as_json_) as report:
         result = look(found, workers=min(workers or os.cpu_count() or 1, len(found.cases)), progress=report)
@@ -88,17 +87,6 @@ def _opened(data: Path, layout: str | None) -> DataSet:
         if layout is not None or not data.exists() or find_manifest(data) is None:
             raise
         return open_data(data)
-
-
-def _chosen(
-    data: DataSet, modality: list[str] | None, split: list[str] | None, where: list[str] | None, limit: int | None
-) -> DataSet:
-    from samaritan.data.filters import select
-
-    pairs = dict(text.partition("=")[::2] for text in where or ())
-    if "" in pairs or not all("=" in text for text in where or ()):
-        raise UsageError(got=f"--where {' '.join(where or ())}", wanted="COLUMN=VALUE, such as site=A")
-    return select(data, modalities=modality or (), splits=split or (), where=pairs, limit=limit)
 
 
 def _arranged(data: DataSet, patient: str | None, splits: str | None, seed: int) -> DataSet:

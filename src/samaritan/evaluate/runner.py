@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,7 +43,7 @@ def run(
     progress
         Called with the model's name, units done, and of all; those kept from before are not counted.
     """
-    units: list[Unit] = [(model, case) for model in plan.loaders for case in plan.data.cases]
+    units: list[Unit] = [(model, case) for model in plan.asked for case in plan.data.cases]
     waiting = [unit for unit in units if left(plan, unit)]
     apply = mapper or partial(mapped, workers=min(workers, max(1, len(waiting))))
     errors = []
@@ -56,5 +57,6 @@ def run(
 
 def fixed(plan: Plan) -> dict[str, Any]:
     """Return what decides every row of a plan, as JSON: a folder holds runs of one of these only."""
-    settings = asdict(plan.settings)
-    return {"data": str(plan.data.root.resolve()), "layout": plan.data.layout, **settings}
+    told = {"data": str(plan.data.root.resolve()), "layout": plan.data.layout, **asdict(plan.settings)}
+    found: dict[str, Any] = json.loads(json.dumps(told))  # tuples are lists there
+    return found

@@ -7,18 +7,22 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.errors import SamaritanError
+from samaritan.core.geometry import Geometry
+from samaritan.core.image import take_plane
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case, DataSet, read_image, read_objects
 from samaritan.evaluate.asking import Interviews, Looks
 from samaritan.evaluate.interview import Outcome, carry_out
+from samaritan.evaluate.predictions import GIVEN, read_predicted
 from samaritan.evaluate.protocols import PROTOCOLS, Protocol
-from samaritan.evaluate.scoring import Scorer
+from samaritan.evaluate.scoring import PREDICTED, Scorer
 from samaritan.evaluate.store import Store
 from samaritan.evaluate.subjects import Choice, Subject, Wanted, seeded, subjects_of
 
@@ -37,13 +41,22 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run: what is asked, of whom, about what, and where it is kept. It goes to other processes, with the loaders."""
+    """A run: what is asked, of whom, about what, and where it is kept. It goes to other processes, with the loaders.
+
+    ``folders`` hold masks that others have made: they count as models that are asked nothing.
+    """
 
     data: DataSet
     loaders: Mapping[str, Callable[[], Model]]
     protocols: tuple[str, ...]
     settings: Settings
     store: Store
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, tuple[str, ...]]:
+        """The protocols of each model."""
+        return {**dict.fromkeys(self.loaders, self.protocols), **dict.fromkeys(self.folders, (GIVEN,))}
 
 
 Unit = tuple[str, Case]
@@ -62,7 +75,7 @@ class Done:
 def left(plan: Plan, unit: Unit) -> tuple[str, ...]:
     """Return the protocols that are still to be asked; one that ended in an error is asked again."""
     model, case = unit
-    found = {name: plan.store.get(case.id, model, name) for name in plan.protocols}
+    found = {name: plan.store.get(case.id, model, name) for name in plan.asked[model]}
     return tuple(name for name, kept in found.items() if kept is None or kept.get("error"))
 
 
@@ -73,20 +86,36 @@ def work(plan: Plan, unit: Unit) -> Done:
     if not wanted:
         return Done(name, case.id)
     try:
-        model = _model(plan.loaders[name])
         image = read_image(plan.data.root, case)
-        settings = plan.settings
-        rng = seeded(settings.seed, "objects", case.id)
-        subjects = subjects_of(image.geometry, read_objects(plan.data.root, case, image.geometry), settings.choice, rng)
-        interviews = Interviews(model, image, looks=settings.looks, words=(settings.seed, case.id))
+        rng = seeded(plan.settings.seed, "objects", case.id)
+        drawn = read_objects(plan.data.root, case, image.geometry)
+        subjects = subjects_of(image.geometry, drawn, plan.settings.choice, rng)
+        if name in plan.folders:
+            plan.store.put(_given(plan, name, case, image.geometry, subjects), case.id, name, GIVEN)
+            return Done(name, case.id, wanted)
+        model = _model(plan.loaders[name])
+        interviews = Interviews(model, image, looks=plan.settings.looks, words=(plan.settings.seed, case.id))
         for protocol in wanted:
             plan.store.put(_asked(plan, case, model.card, protocol, subjects, interviews), case.id, name, protocol)
     except SamaritanError as error:
-        for protocol in wanted:
-            if plan.store.get(case.id, name, protocol) is None:
-                plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)
+        for protocol in left(plan, unit):
+            plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)
         return Done(name, case.id, wanted, str(error))
     return Done(name, case.id, wanted)
+
+
+def _given(plan: Plan, name: str, case: Case, geometry: Geometry, subjects: list[Subject]) -> dict[str, Any]:
+    """Return the unit of a case whose masks somebody else has made."""
+    predicted = read_predicted(plan.folders[name], case.id, geometry)
+    objects = []
+    for subject in subjects:
+        plane = predicted if subject.index is None else take_plane(predicted, subject.axis, subject.index)
+        for wanted in subject.wanted:
+            mask = plane == wanted.value
+            scores = plan.settings.scorer.scores(wanted.target.mask, mask, subject.geometry)
+            row = {"step": GIVEN, "effort": 0.0, "choice": PREDICTED, "predicted_iou": None, **scores}
+            objects.append(_object(subject, wanted, Outcome(rows=[row], mask=mask)))
+    return {"case": case.id, "objects": objects}
 
 
 def _asked(

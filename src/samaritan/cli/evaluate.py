@@ -1,0 +1,167 @@
+"""``samaritan evaluate``: how well models segment a data set, by which prompts, and whether they differ."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samaritan.cli._errors import Debug, UsageError
+from samaritan.cli._json import as_json
+from samaritan.cli._options import Device, Json
+from samaritan.cli._progress import progress_bar
+from samaritan.cli._select import Limit, Modality, Split, Where, chosen_cases
+
+if TYPE_CHECKING:
+    from samaritan.data import DataSet
+    from samaritan.evaluate.unit import Plan, Settings
+
+_SOME_FAILED = 1
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder, a table of cases, or a manifest.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE", help="A model; may be repeated. By default tiny."),
+    ] = None,
+    protocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="How to ask; may be repeated.")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="zero-shot, interactive, robustness or cvpr25.")
+    ] = None,
+    predictions: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Masks by others, called like the cases; may be repeated.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder of the run.")] = Path(
+        "evaluation"
+    ),
+    labels: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this label; may be repeated.")] = None,
+    modality: Modality = None,
+    split: Split = None,
+    where: Where = None,
+    limit: Limit = None,
+    metrics: Annotated[str, typer.Option(metavar="NAME,...", help="What is measured.")] = "dice,iou,nsd,hd95",
+    tolerance_mm: Annotated[float, typer.Option(min=0.0, help="Of NSD.")] = 2.0,
+    dims: Annotated[
+        int | None, typer.Option(min=2, max=3, help="2: slices where objects are largest; 3: volumes as a whole.")
+    ] = None,
+    largest_piece: Annotated[bool, typer.Option("--largest-piece", help="Ask for the largest piece only.")] = False,
+    min_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the image; smaller objects are left out.")
+    ] = 0.0,
+    most: Annotated[int, typer.Option(min=1, help="Objects of one label in an image, such as cells.")] = 20,
+    window: Annotated[str | None, typer.Option(metavar="NAME|C,W", help="Intensity window.")] = None,
+    channels: Annotated[str | None, typer.Option(metavar="RULE", help="Which channels a model sees.")] = None,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
+    as_json_: Json = False,
+    debug: Debug = False,  # read by the guard around every verb
+) -> None:
+    """Measure how well models segment a data set.
+
+    Without a protocol or a suite: box, points-centre, clicks. A run goes on where it was left: the same line again.
+    Leaves with exit code 1 if some cases failed.
+    """
+    from samaritan.cli._evaluation import defined, found_by, in_words
+    from samaritan.data import open_data
+    from samaritan.evaluate.protocols import chosen
+    from samaritan.evaluate.runner import fixed, run
+    from samaritan.evaluate.tables import write_tables
+
+    names = chosen(protocol or (), suite or ())
+    settings = _settings(
+        names, dims=dims, labels=labels, largest_piece=largest_piece, min_share=min_share, most=most, metrics=metrics,
+        tolerance_mm=tolerance_mm, window=window, channels=channels, seed=seed,
+    )  # fmt: skip
+    cases = chosen_cases(open_data(data), modality, split, where, limit)
+    plan = _plan(cases, model, device, predictions, names, settings, output)
+    asked = {
+        "fixed": fixed(plan),
+        "models": list(plan.asked),
+        "protocols": list(names),
+        "command": sys.argv,
+        **_versions(),
+    }
+    plan.store.begin(asked)
+    with progress_bar(quiet=as_json_) as report:
+        ran = run(plan, workers=workers, progress=report)
+    files = write_tables(plan)
+    found = found_by(plan, ran, files)
+    typer.echo(as_json(defined(found)) if as_json_ else in_words(found))
+    if found["errors"] or found["extra"]:
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _settings(names: Sequence[str], *, dims: int | None, metrics: str, **given: Any) -> Settings:  # noqa: ANN401
+    """Return the settings, once all names are known to exist."""
+    from samaritan.evaluate.asking import Looks
+    from samaritan.evaluate.protocols import PROTOCOLS
+    from samaritan.evaluate.scoring import Scorer
+    from samaritan.evaluate.subjects import Choice
+    from samaritan.evaluate.unit import Settings
+    from samaritan.infer.channels import rule_of
+    from samaritan.infer.intensity import parse_window
+    from samaritan.metrics.catalog import METRICS
+
+    wanted = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    if not wanted:
+        raise UsageError(got="--metrics without any", wanted=f"some of: {', '.join(METRICS)}")
+    for name in wanted:
+        METRICS.get(name)
+    if given["window"] is not None and given["window"] != "file":
+        parse_window(given["window"])
+    rule_of(given["channels"])
+    about = dims or (3 if all(PROTOCOLS.get(name).dims == 3 for name in names) else 2)
+    return Settings(
+        choice=Choice(
+            dims=3 if about == 3 else 2,
+            labels=tuple(given["labels"] or ()),
+            piece=given["largest_piece"],
+            least_share=given["min_share"],
+            most=given["most"],
+        ),
+        scorer=Scorer(wanted, given["tolerance_mm"]),
+        looks=Looks(given["window"], given["channels"]),
+        seed=given["seed"],
+    )
+
+
+def _plan(
+    cases: DataSet, model: list[str] | None, device: str, predictions: list[Path] | None, names: tuple[str, ...],
+    settings: Settings, output: Path,
+) -> Plan:  # fmt: skip
+    from samaritan.evaluate.store import Store
+    from samaritan.evaluate.unit import Plan
+    from samaritan.models import load_model, model_card
+
+    models = list(dict.fromkeys(model or ([] if predictions else [model_card().name])))
+    for name in models:
+        if not Path(name).exists():
+            model_card(name)  # a name that is wrong is said before anything is done
+    for folder in predictions or ():
+        if not folder.is_dir():
+            raise UsageError(got=f"--predictions {folder}, which is no folder", wanted="a folder of masks")
+    return Plan(
+        data=cases,
+        loaders={name: partial(load_model, name, device=device) for name in models},
+        protocols=names,
+        settings=settings,
+        store=Store(output),
+        folders={str(folder): folder for folder in predictions or ()},
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Return what made the figures: versions and the machine."""
+    import platform
+    from importlib.metadata import version
+
+    from samaritan._version import __version__
+
+    found = {name: version(name) for name in ("numpy", "scipy", "onnxruntime")}
+    return {"samaritan": __version__, "python": platform.python_version(), **found, "machine": platform.platform()}

@@ -1,0 +1,133 @@
+"""What a run found, in figures: means with intervals by model and step, and how models differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from samaritan.evaluate.protocols.cvpr25 import scores as challenge_scores
+from samaritan.evaluate.statistics import Comparison, Interval, compare, holm, interval
+from samaritan.evaluate.subjects import seeded
+
+Row = Mapping[str, Any]
+
+_STEP = ("protocol", "step", "effort", "choice")
+_OBJECT = ("case", "value", "instance")
+CHALLENGE = ("cvpr25", "cvpr25-clicks")
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """One figure: a metric of a model at a step of a protocol, over all objects or those ``within`` a group."""
+
+    model: str
+    protocol: str
+    step: str
+    effort: float
+    choice: str
+    metric: str
+    within: str
+    group: str
+    interval: Interval
+
+    def flat(self) -> dict[str, Any]:
+        """Return it as a row of a table."""
+        row: dict[str, Any] = asdict(self)
+        told: dict[str, Any] = row.pop("interval")
+        return row | told
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the ``second`` model differs from the ``first`` at a step, with p corrected over all that were compared."""
+
+    first: str
+    second: str
+    protocol: str
+    step: str
+    choice: str
+    metric: str
+    comparison: Comparison
+    p_holm: float
+
+    def flat(self) -> dict[str, Any]:
+        """Return it as a row of a table."""
+        row: dict[str, Any] = asdict(self)
+        told: dict[str, Any] = row.pop("comparison")
+        difference = told.pop("difference")
+        return row | {"difference": difference["mean"], "low": difference["low"], "high": difference["high"]} | told
+
+
+def means(rows: Sequence[Row], metrics: Sequence[str], *, within: str = "", seed: int = 0) -> list[Mean]:
+    """Return the mean of each metric of each model and step, with its 95% interval by patient.
+
+    Parameters
+    ----------
+    rows
+        Of ``samaritan.evaluate.tables``.
+    metrics
+        Whose means.
+    within
+        A column, such as ``"modality"`` or ``"label"``: one mean for each of its values. Empty for all objects.
+    seed
+        Of the intervals.
+
+    Notes
+    -----
+    A metric that is infinite (a distance to a mask that is empty) or undefined has no part in a mean, and the number of
+    values says so.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[(row["model"], *(row[name] for name in _STEP), row[within] if within else "")].append(row)
+    found = []
+    for (model, protocol, step, effort, choice, group), members in groups.items():
+        patients = [row["patient"] for row in members]
+        for metric in metrics:
+            rng = seeded(seed, "mean", model, protocol, step, choice, group, metric)
+            told = interval(_values(members, metric), patients, rng=rng)
+            found.append(Mean(model, protocol, step, effort, choice, metric, within, str(group), told))
+    return found
+
+
+def differences(rows: Sequence[Row], metrics: Sequence[str], *, seed: int = 0) -> list[Difference]:
+    """Return how each two models differ at each step that both were asked at, on the objects that both have."""
+    steps: dict[tuple[Any, ...], dict[str, dict[tuple[Any, ...], Row]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        steps[tuple(row[name] for name in _STEP)][row["model"]][tuple(row[name] for name in _OBJECT)] = row
+    found: list[tuple[tuple[str, str, str, str, str, str], Comparison]] = []
+    for (protocol, step, _, choice), models in steps.items():
+        for first, second in combinations(models, 2):
+            both = [key for key in models[first] if key in models[second]]
+            patients = [models[first][key]["patient"] for key in both]
+            for metric in metrics:
+                one, other = (_values([models[model][key] for key in both], metric) for model in (first, second))
+                rng = seeded(seed, "difference", first, second, protocol, step, choice, metric)
+                key = (first, second, protocol, step, choice, metric)
+                found.append((key, compare(one, other, patients, rng=rng)))
+    corrected = holm([told.p_flip for _, told in found])
+    return [Difference(*key, told, p) for (key, told), p in zip(found, corrected, strict=True)]
+
+
+def challenge(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return CVPR 2025's scores of each model and case that was asked by its protocol and measured by Dice and NSD."""
+    cases: dict[tuple[str, str, str], dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["protocol"] in CHALLENGE and "nsd" in row and "dice" in row:
+            cases[row["model"], row["protocol"], row["case"]][row["effort"]].append(row)
+    found = []
+    for (model, protocol, case), steps in cases.items():
+        first = steps[min(steps)]
+        dice, nsd = (np.array([_values(steps[n], name) for n in sorted(steps)]) for name in ("dice", "nsd"))
+        about = {"model": model, "protocol": protocol, "case": case, "modality": first[0]["modality"]}
+        found.append({**about, "classes": len(first), **challenge_scores(dice, nsd)})
+    return found
+
+
+def _values(rows: Sequence[Row], metric: str) -> list[float]:
+    return [float("nan") if row.get(metric) is None else float(row[metric]) for row in rows]
