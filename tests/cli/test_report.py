@@ -1,16 +1,86 @@
-"""What the report says of an object, and what people are shown of it."""
+"""`samaritan report` as its user sees it."""
+
+import csv
+import re
 
 import numpy as np
+import pytest
 
-from samaritan.cli._report import object_report
-from samaritan.cli.segment import summary
-from samaritan.core.geometry import Geometry
+from samaritan.core.image import LabelMap
+from samaritan.io import read_labels, write
+from samaritan.testing.phantoms import ct_volume
 
 
-def test_an_iou_that_no_model_predicted_is_not_shown():
-    grid = Geometry.from_spacing((4, 5, 6))
-    for score, told, shown in ((float("nan"), None, ""), (0.75, 0.75, ", predicted IoU 0.75")):
-        found = object_report("liver", np.ones(grid.shape, np.bool_), score, grid)
-        assert found["predicted_iou"] == told
-        lines = summary({"objects": [{"label": "liver", **found}], "spacing_mm": [1, 1, 1], "outputs": {}})
-        assert lines == f"liver: 120 voxels, 0.12 ml{shown}"
+@pytest.fixture
+def runs(run, place):
+    """Two runs: one with masks of others beside the model, one of another protocol."""
+    root = place / "data"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    (place / "others").mkdir()
+    for number in range(3):
+        phantom = ct_volume((40 + 4 * number, 40, 8))
+        write(phantom.image, root / f"images/p{number}.nii.gz")
+        write(phantom.truth, root / f"masks/p{number}.nii.gz")
+        labels = read_labels(root / f"masks/p{number}.nii.gz")
+        write(LabelMap(np.roll(labels.array, 2, 0), labels.geometry), place / f"others/p{number}.nii.gz")
+    assert run("evaluate", root, "--model", "fake", "--predictions", place / "others", "-o", place / "one").code == 0
+    assert run("evaluate", root, "--model", "fake", "--protocol", "box", "-o", place / "two").code == 0
+    return place / "one", place / "two"
+
+
+def test_a_page_that_needs_nothing_else(run, runs, place):
+    shown = run("report", runs[0], "-o", place / "page.html")
+    assert shown.code == 0, shown.err
+    page = (place / "page.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert "http" not in re.sub(r"http://www\.w3\.org\S*|http://purl\S*|http://creativecommons\S*", "", page)
+    assert page.count("<svg") == 4  # two curves, the spread, the calibration
+    assert page.count("data:image/png;base64,") > 6
+    assert "samaritan" in page
+    files = {path.name for path in (place / "page_files").iterdir()}
+    assert {"means.csv", "table.tex", "curve-clicks.svg", "distribution.svg", "calibration.svg"} <= files
+    before = page
+    run("report", runs[0], "-o", place / "page.html")
+    assert (place / "page.html").read_text() == before
+
+
+def test_runs_are_compared(run, runs, place):
+    shown = run("report", *runs, "-o", place / "page.html")
+    assert shown.code == 0, shown.err
+    page = (place / "page.html").read_text()
+    assert "fake (two)" in page
+    with (place / "page_files" / "differences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["first"], row["second"], row["protocol"]) for row in rows} == {("fake", "fake (two)", "box")}
+    assert all(float(row["p_holm"]) == 1 for row in rows)  # the model and itself
+    assert (place / "page_files" / "scatter-box-2.svg").exists()
+
+
+def test_a_page_without_pictures_when_the_data_are_gone(run, runs, place):
+    (place / "data").rename(place / "elsewhere")
+    shown = run("report", runs[0], "-o", place / "page.html")
+    assert shown.code == 0, shown.err
+    assert "data:image/png" not in (place / "page.html").read_text()
+
+
+def test_latex_is_escaped(run, runs, place):
+    run("report", runs[0], "-o", place / "page.html")
+    table = (place / "page_files" / "table.tex").read_text()
+    assert table.count(r"\\") > 3
+    assert not re.search(r"(?<!\\)[_%&#](?! )", table.replace(" & ", " "))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere"], "the folder of an evaluation"),
+        (["one", "-o", "page.pdf"], "page.html"),
+        (["data"], "without a run.json"),
+    ],
+)
+def test_wrong_arguments(run, runs, arguments, reason):
+    shown = run("report", *arguments)
+    assert shown.code != 0
+    assert reason in shown.err
+    assert "Traceback" not in shown.err

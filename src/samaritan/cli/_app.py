@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, evaluate, export, info, inspect, models, segment, synthesize
+from samaritan.cli import cache, convert, demo, evaluate, export, info, inspect, models, report, segment, synthesize
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -40,6 +40,7 @@ def program() -> Callable[..., Any]:
     app.command()(guarded(info.info))
     app.command()(guarded(inspect.inspect))
     app.command()(guarded(evaluate.evaluate))
+    app.command()(guarded(report.report))
     app.command()(guarded(convert.convert))
     app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))

@@ -85,7 +85,7 @@ def evaluate(
         "models": list(plan.asked),
         "protocols": list(names),
         "command": sys.argv,
-        **_versions(),
+        "environment": _versions(),
     }
     plan.store.begin(asked)
     with progress_bar(quiet=as_json_) as report:

@@ -170,6 +170,11 @@ def tile(view: View, plane: NDArray[np.uint8], layers: Sequence[Layer]) -> Pillo
     return picture
 
 
+def paint(picture: Pillow.Image, view: View, plane: NDArray[np.bool_], colour: Colour) -> None:
+    """Draw a mask of the slice that a picture shows, (a, b, 1) as ``Geometry.plane`` has it, over the picture."""
+    _paint(picture, _scaled(view.turned(plane), view), colour)
+
+
 def slices_to_show(axis: Axis, layers: Sequence[Layer], *, count: int = _MAX_TILES) -> list[int]:
     """Return at most ``count`` slices along ``axis``: prompted ones first, the others spread over the objects."""
     normal = axis_number(axis)

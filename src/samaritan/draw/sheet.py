@@ -11,12 +11,12 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from samaritan.core.errors import SamaritanError
-from samaritan.core.image import Image
+from samaritan.core.geometry import Axis
+from samaritan.core.image import Colour, Image
 from samaritan.core.model import ModelCard
-from samaritan.core.prompts import Prompts
 from samaritan.data.case import Case, DataSet
 from samaritan.data.reading import read_image, read_objects
-from samaritan.draw.overlay import PALETTE, Layer, View, montage, tile
+from samaritan.draw.overlay import PALETTE, View, montage, paint, tile
 from samaritan.infer.channels import rule_of
 from samaritan.infer.intensity import IntensityMap
 
@@ -72,9 +72,25 @@ def case_tile(image: Image, masks: Sequence[NDArray[np.bool_]], *, side: int) ->
     """
     areas = np.sum([np.count_nonzero(mask, axis=(0, 1)) for mask in masks], axis=0) if masks else np.zeros(1)
     index = int(areas.argmax()) if areas.any() else image.shape[2] // 2
+    drawn = [(mask[..., index : index + 1], PALETTE[at % len(PALETTE)]) for at, mask in enumerate(masks)]
+    return plane_tile(image, "k", index, drawn, side=side)
+
+
+def plane_tile(
+    image: Image, axis: Axis, index: int, masks: Sequence[tuple[NDArray[np.bool_], Colour]], *, side: int
+) -> Pillow.Image:
+    """Return a slice of an image as people look at it, with masks (a, b, 1) of the slice over it, in their colours.
+
+    Raises
+    ------
+    ImageError
+        If the image has no contrast.
+    """
     card = replace(_DISPLAY, channels=3 if image.is_colour else 1)
     shown = image if image.is_colour else image.channel(image.channels[0])
-    plane = IntensityMap.of(shown, card, channels=rule_of(None))(shown.plane("k", index)).array.astype(np.uint8)
-    prompts = Prompts(image.geometry, ())
-    layers = [Layer("", mask, prompts, PALETTE[at % len(PALETTE)]) for at, mask in enumerate(masks)]
-    return tile(View(image.geometry, "k", index, side), plane, layers)
+    plane = IntensityMap.of(shown, card, channels=rule_of(None))(shown.plane(axis, index)).array.astype(np.uint8)
+    view = View(image.geometry, axis, index, side)
+    picture = tile(view, plane, [])
+    for mask, colour in masks:
+        paint(picture, view, mask, colour)
+    return picture

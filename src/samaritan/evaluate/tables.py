@@ -122,6 +122,14 @@ def write_csv(rows: Sequence[Row], names: Sequence[str], path: Path) -> Path:
     return path
 
 
+def rows_in(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, as text; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _units(plan: Plan) -> Iterator[tuple[str, str, Case, dict[str, Any]]]:
     store: Store = plan.store
     for model, protocols in plan.asked.items():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import SamaritanError
+from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import take_plane
 from samaritan.core.model import Model, ModelCard
@@ -80,7 +80,7 @@ def left(plan: Plan, unit: Unit) -> tuple[str, ...]:
 
 
 def work(plan: Plan, unit: Unit) -> Done:
-    """Carry out what is left of a unit, and keep it."""
+    """Carry out what is left of a unit, and keep it; an error of the case is kept, one of the model is raised."""
     name, case = unit
     wanted = left(plan, unit)
     if not wanted:
@@ -97,6 +97,8 @@ def work(plan: Plan, unit: Unit) -> Done:
         interviews = Interviews(model, image, looks=plan.settings.looks, words=(plan.settings.seed, case.id))
         for protocol in wanted:
             plan.store.put(_asked(plan, case, model.card, protocol, subjects, interviews), case.id, name, protocol)
+    except (WeightsError, MissingExtraError):
+        raise  # no fault of the case: it would be the same for all
     except SamaritanError as error:
         for protocol in left(plan, unit):
             plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)

@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+
+from samaritan.evaluate.report.gallery import ranked
+from samaritan.evaluate.report.latex import escaped
+from samaritan.evaluate.summary import challenge, differences, means
+
+
+def row(model, case, dice, **changes):
+    base = {"model": model, "protocol": "box", "step": "box", "effort": 1.0, "choice": "predicted", "case": case}
+    base |= {"patient": case[0], "modality": "CT", "value": 1, "instance": 0, "label": "liver", "dice": dice}
+    return base | changes
+
+
+def test_means_over_all_and_within_groups():
+    rows = [row("a", "p1", 0.5), row("a", "q1", 0.7, modality="MR"), row("a", "q2", None, modality="MR")]
+    (whole,) = means(rows, ["dice"])
+    assert (whole.interval.mean, whole.interval.count, whole.interval.patients) == (pytest.approx(0.6), 2, 2)
+    assert whole.flat()["mean"] == whole.interval.mean
+    parts = {mean.group: mean.interval.mean for mean in means(rows, ["dice"], within="modality")}
+    assert parts == {"CT": 0.5, "MR": 0.7}
+
+
+def test_infinite_distances_have_no_part_in_a_mean():
+    (mean,) = means([row("a", "p1", 0.5, hd95=math.inf), row("a", "q1", 0.5, hd95=3.0)], ["hd95"])
+    assert (mean.interval.mean, mean.interval.count) == (3.0, 1)
+
+
+def test_models_are_compared_on_what_both_have_and_corrected():
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        base = float(rng.uniform(0.5, 0.8))
+        rows += [
+            row("a", f"{number:02d}", base, patient=str(number)),
+            row("c", f"{number:02d}", base, patient=str(number)),
+        ]
+        if number:
+            rows.append(row("b", f"{number:02d}", base + 0.1, patient=str(number)))
+    found = {(told.first, told.second): told for told in differences(rows, ["dice"])}
+    assert set(found) == {("a", "c"), ("a", "b"), ("c", "b")}
+    better = found["a", "b"]
+    assert better.comparison.difference.count == 11
+    assert better.comparison.difference.mean == pytest.approx(0.1)
+    assert better.comparison.wins == 11
+    assert better.p_holm == pytest.approx(3 * better.comparison.p_flip)
+    assert found["a", "c"].p_holm == 1.0
+
+
+def test_the_challenge_is_scored_by_case():
+    steps = [0.1, 0.4, 0.6, 0.7, 0.8, 0.9]
+    rows = [
+        row("a", "p1", dice + shift, protocol="cvpr25", effort=float(n), nsd=dice, value=value)
+        for n, dice in enumerate(steps)
+        for value, shift in ((1, 0.0), (2, 0.1))
+    ]
+    (found,) = challenge([*rows, row("a", "p1", 0.5, nsd=0.5)])
+    assert found["classes"] == 2
+    assert found["dice_auc"] == pytest.approx((0.45 + 0.95) / 2 + 0.65 + 0.75 + 0.85)
+    assert found["nsd_final"] == 0.9
+
+
+def test_best_median_and_worst_are_shown_once_each():
+    rows = [row("a", f"p{n}", n / 20) for n in range(20)] + [row("a", "x", None), row("a", "y", math.inf)]
+    found = ranked(rows, "dice")
+    assert [rank for rank, _ in found] == ["best"] * 4 + ["median"] * 4 + ["worst"] * 4
+    assert found[0][1]["dice"] == 0.95
+    assert found[-1][1]["dice"] == 0.0
+    assert len({item["case"] for _, item in found}) == 12
+    assert [rank for rank, _ in ranked(rows[:3], "dice")] == ["best"] * 3
+
+
+def test_text_for_latex():
+    assert escaped("50% of a_b & c\\d") == r"50\% of a\_b \& c\textbackslash{}d"
