@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from training.arguments import cases_folder
+from training.arguments import cases_folder, count
 from training.clicks import corrected
 from training.measures import dice
 
@@ -121,9 +121,9 @@ def _loose(target: Target, scene: Scene) -> Box:
 
 def _add_clicks(answers: Answers, target: Target, embedding: Embedding, model: Model) -> None:
     given = corrected(model, embedding, target.mask, Prompts(embedding.geometry), clicks=max(CLICKS))
-    for count, answer in enumerate(given, 1):
-        answers.add(_clicks(count), target, answer.mask, float(answer.scores[0]))
-        if count == 1:
+    for number, answer in enumerate(given, 1):
+        answers.add(_clicks(number), target, answer.mask, float(answer.scores[0]))
+        if number == 1:
             answers.dice[ORACLE] = max(dice(target.mask, np.asarray(logits > 0)) for logits in answer.logits)
 
 
@@ -311,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of the model")
-    parser.add_argument("--limit", type=int, help="cases of each data set at most")
+    parser.add_argument("--limit", type=count, help="cases of each data set at most")
     parser.add_argument("--dataset", action="append", help="only this data set; may be repeated")
     parser.add_argument("--held-out", action="store_true", help="the held-out sets of training, to choose settings on")
     parser.add_argument("--json", type=Path, help="where every row is kept, to go on from and to sum up")

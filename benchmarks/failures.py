@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from training.arguments import cases_folder
+from training.arguments import cases_folder, count
 from training.clicks import corrected
 from training.measures import dice
 
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--data", type=cases_folder, help="folder with cases.jsonl; with --record")
     parser.add_argument("--record", type=Path, help="what benchmarks.default_model --json wrote")
     parser.add_argument("--held-out", action="store_true", help="RECORD is of a run with this option")
-    parser.add_argument("--count", type=int, default=4, help="objects of each modality")
+    parser.add_argument("--count", type=count, default=4, help="objects of each modality")
     options = parser.parse_args()
     if (options.record is None) != (options.data is None):
         parser.error("--data and --record belong together: give both, or neither for synthetic scenes")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from training.arguments import count
 
 from benchmarks.page import page_with, replace_part
 from samaritan.core.geometry import Geometry
@@ -140,7 +141,7 @@ def main() -> None:
     """Read the command line, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=ORIGINALS, action="append", help="measure this one only; may be repeated")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument(
         "--page", type=page_with("family speed"), help="Markdown page whose part 'family speed' the table becomes"
     )

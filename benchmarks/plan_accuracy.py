@@ -27,6 +27,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from training.arguments import count
 
 from benchmarks.page import page_with, replace_part
 from samaritan.infer.memory import MIB
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument(
         "--scenario", nargs=2, metavar=("MODEL", "PROMPT"), action="append", help="this one only; may be repeated"
     )
-    parser.add_argument("--slices", type=int, default=100)
+    parser.add_argument("--slices", type=count, default=100)
     parser.add_argument(
         "--page", type=page_with("plan accuracy"), help="Markdown page whose part 'plan accuracy' the table becomes"
     )

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from training.arguments import cases_folder
+from training.arguments import cases_folder, count
 from training.measures import dice
 
 from benchmarks.cases import is_trained_on
 from benchmarks.macro import Result, grouped, macro, table
-from benchmarks.page import replace_part
+from benchmarks.page import page_with, replace_part
 from samaritan import load_model, read, read_labels, segment
 from samaritan.autoprompt import simulate
 from samaritan.core.geometry import axis_number
@@ -150,9 +150,9 @@ def main() -> None:
     """Read the command line, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--limit", type=int, help="volumes of each data set at most")
+    parser.add_argument("--limit", type=count, help="volumes of each data set at most")
     parser.add_argument("--json", type=Path, help="where to write every object's Dice")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part 'volumes' the tables become")
+    parser.add_argument("--page", type=page_with("volumes"), help="Markdown page with a part 'volumes' for the tables")
     options = parser.parse_args()
     model = load_model()
     lines = one_a_patient(options.data)

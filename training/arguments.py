@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -20,6 +21,15 @@ def cases_folder(text: str) -> Path:
         message = f"{folder} holds no {CASES}; name the folder that has it and the files that it lists"
         raise ArgumentTypeError(message)
     return folder
+
+
+def cache_file(text: str) -> Path:
+    """Return the name of a file of decoded views, which need not exist yet."""
+    file = Path(text)
+    if file.suffix != ".npz":
+        message = f"{file} is no name for decoded views; give one that ends in .npz"
+        raise ArgumentTypeError(message)
+    return file
 
 
 def crop_side(text: str) -> int:
@@ -46,6 +56,23 @@ def count(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         message = f"{text} is too few or no number; give 1 or more"
+        raise ArgumentTypeError(message)
+    return number
+
+
+def workers(text: str) -> int:
+    """Return a number of processes; 0 for none but this one."""
+    return 0 if text == "0" else count(text)
+
+
+def rate(text: str) -> float:
+    """Return a factor of learning rates; above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        message = f"{text} is no rate; give a number above 0"
         raise ArgumentTypeError(message)
     return number
 

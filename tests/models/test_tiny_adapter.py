@@ -17,6 +17,7 @@ from samaritan.infer.embedder import Embedder
 from samaritan.models import load_model
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
+from samaritan.models.tiny.prompts import drawn_around
 from samaritan.models.tiny.zoom import FRAME_SIDE
 from samaritan.testing.phantoms import picture
 
@@ -93,24 +94,57 @@ def found_by(predicted, masks):
     return model.decode(model.embed(image), Prompts(image.geometry, (Point((512, 512, 0)),)))
 
 
+def less_sure(*scores):
+    logits = np.log(scores) - np.log1p(-np.array(scores))
+    return 1 / (1 + np.exp(1.5 - 1.5 * logits))
+
+
 def test_the_scores_of_a_click_are_less_by_what_windows_cut_off_and_order_its_masks():
     # One mask covers all of one side of its window's border and five eighths of two: (1 + 5/8 + 5/8) / 4.
     answer = found_by([0.95, 0.9, 0.8, 0.1, 0.2], [CUT, DISC, DISC, DISC, DISC])
-    np.testing.assert_allclose(answer.scores, [0.8, 0.5, 0.95 - 0.5625], atol=0.02)  # of .9 at first, closely .5
+    expected = less_sure(0.8, 0.5, 0.95 - 0.5625)  # of .9 at first, closely .5
+    np.testing.assert_allclose(answer.scores, expected, atol=0.02)
     sides = [np.ptp(np.flatnonzero((logits > 0).any(axis=(1, 2)))) for logits in answer.logits]
     assert sides[2] < 128 < sides[0]  # the cut one is of the smallest window, the first of the third
 
 
 def test_a_mask_without_the_click_is_not_offered():
     answer = found_by([0.4, 0.99, 0.3, 0.98, 0.97], [DISC, BESIDE, DISC, BESIDE, BESIDE])
-    np.testing.assert_allclose(answer.scores, [0.5, 0.3], atol=1e-6)
+    np.testing.assert_allclose(answer.scores, less_sure(0.5, 0.3), atol=1e-6)
     assert (answer.logits[:, 512, 512, 0] > 0).all()
 
 
 def test_of_masks_that_are_all_but_the_same_one_is_offered():
     same = [(slice(32 - half, 32 + half),) * 2 for half in (16, 8, 4)]  # in windows of which each is twice the last
     answer = found_by([0.9, 0.8, 0.7, 0.6, 0.2], [*same, DISC, DISC])
-    np.testing.assert_allclose(answer.scores, [0.8, 0.6, 0.5], atol=1e-6)
+    np.testing.assert_allclose(answer.scores, less_sure(0.8, 0.6, 0.5), atol=1e-6)
+
+
+def ring(radius, *, share=1.0):
+    """A stroke along a circle around the middle of a plane of 256 pixels, or a share of it."""
+    turn = np.linspace(0, 2 * np.pi * share, 400)
+    places = np.stack([128 + radius * np.cos(turn), 128 + radius * np.sin(turn), 0 * turn], axis=1)
+    return Scribble(np.unique(places.round().astype(np.int64), axis=0))
+
+
+def test_a_stroke_around_says_where_the_object_is():
+    geometry = Geometry.picture(256, 256)
+    around = drawn_around(Prompts(geometry, (ring(40),)))
+    np.testing.assert_allclose(around, [[88 - 4, 88 - 4], [169 + 4, 169 + 4]], atol=0.2)  # a tenth wider in all
+    assert drawn_around(Prompts(geometry, (ring(40, share=0.6),))) is None
+    assert drawn_around(Prompts(geometry, (Scribble(np.array([[9, 9, 0]])),))) is None
+    assert drawn_around(Prompts(geometry, (ring(40), Point((9, 9, 0))))) is None
+    assert drawn_around(Prompts(geometry, (Point((9, 9, 0)),))) is None
+
+
+def test_a_wall_is_found_from_a_stroke_along_it(model):
+    i, j = np.mgrid[0:256, 0:256]
+    away = np.hypot(i - 128, j - 128)[..., None]
+    mask = (away > 30) & (away <= 50)
+    grey = np.where(mask, 90, np.where(away <= 30, 190, 150)) + np.random.default_rng(0).normal(0, 4, mask.shape)
+    image = Image(np.repeat(grey[None].astype(np.float32), 3, axis=0), Geometry.picture(256, 256), RGB)
+    found = model.decode(model.embed(image), Prompts(image.geometry, (ring(40),)))
+    assert dice(found.mask, mask) > 0.85
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError
 
 import pytest
-from training.arguments import cases_folder, checkpoint_file, count, crop_side, run_script, weights_file
+from training.arguments import cache_file, cases_folder, checkpoint_file, count, crop_side, run_script, weights_file
 
 from samaritan.core.errors import CheckpointMismatchError
 
@@ -27,6 +27,12 @@ def test_weights_that_may_be_calibrated_are_not_calibrated_again(tmp_path):
     (tmp_path / "calibrated.safetensors").touch()
     with pytest.raises(ArgumentTypeError, match=r"calibrated\.safetensors.*name a run's checkpoint\.pt"):
         checkpoint_file(str(tmp_path / "calibrated.safetensors"))
+
+
+def test_decoded_views_go_to_a_file_that_numpy_finds_again():
+    assert cache_file("runs/views.npz").name == "views.npz"
+    with pytest.raises(ArgumentTypeError, match=r"ends in \.npz"):
+        cache_file("runs/views")
 
 
 @pytest.mark.parametrize("side", ["100", "0", "-32", "many"])

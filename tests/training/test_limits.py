@@ -284,3 +284,14 @@ def test_an_unknown_experiment_is_refused(run, capsys):
     with pytest.raises(SystemExit, match="2"):
         run("--only", "celing")
     assert "invalid choice: 'celing'" in capsys.readouterr().err
+
+
+def test_other_windows_and_strokes_around_are_asked_about(views):
+    torch.manual_seed(0)
+    subject = Subject(TorchGraph(TinyNetwork()), [replace(nested_view(), family="a")])
+    searched, drawn = list(tables(subject, ["searches", "strokes"]))[1:]
+    assert len(searched.splitlines()) == 2 + 3
+    assert searched.splitlines()[0].endswith("| 1 | 2 | 3 | 5 |")
+    strokes, *both = (float(cell) for cell in drawn.splitlines()[2].split("|")[2:5])
+    assert strokes > 0
+    assert both[0] != both[1]

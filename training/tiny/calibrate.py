@@ -24,8 +24,9 @@ from safetensors.torch import save_file
 
 from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
 from samaritan.core.prompts import Prompts
+from samaritan.io.atomic import atomic_path
 from samaritan.models.tiny.network import TinyNetwork
-from training.arguments import cases_folder, checkpoint_file, run_script, weights_file
+from training.arguments import cache_file, cases_folder, checkpoint_file, run_script, weights_file
 from training.clicks import corrected
 from training.measures import iou
 from training.tiny.cases import View, load_views, split
@@ -88,7 +89,7 @@ def main() -> None:
     """Read the command line, compare, and write the calibrated weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--cache", type=cache_file, required=True, help="decoded views, as train.py writes them")
     parser.add_argument("--weights", type=checkpoint_file, required=True, help="checkpoint.pt of a run")
     parser.add_argument("--mean-with", type=weights_file, help="calibrated weights that the run refined")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
@@ -100,7 +101,8 @@ def main() -> None:
     predicted, true = np.array(list(judged(network, split(load_views(options.data, options.cache))[1]))).T
     slope, shift = fitted(predicted, true)
     calibrate(network, slope=slope, shift=shift)
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, options.out)
+    with atomic_path(options.out) as path:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     after = calibrated(predicted, slope=slope, shift=shift)
     print(f"{len(true)} answers; logit times {slope:.2f} plus {shift:.2f}; mean error of the predicted IoU "
           f"{np.abs(predicted - true).mean():.3f} before, {np.abs(after - true).mean():.3f} after")  # fmt: skip

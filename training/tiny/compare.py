@@ -25,7 +25,7 @@ from samaritan.models.tiny.adapter import GRAPH_FILE
 from samaritan.models.tiny.network import Design, TinyNetwork
 from samaritan.models.tiny.prompt_maps import CHANNELS
 from samaritan.models.tiny.zoom import FRAME_SIDE
-from training.arguments import cases_folder, count, run_script
+from training.arguments import cache_file, cases_folder, count, run_script
 from training.tiny.cases import VALIDATION_FAMILIES, View, by_family, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
-    parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
+    parser.add_argument("--cache", type=cache_file, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=count, default=300)
     parser.add_argument("--trial", choices=TRIALS, action="append", help="run this one only; may be repeated")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from samaritan.adapt import Settings, fit
 from samaritan.models.tiny.network import TinyNetwork
-from training.arguments import cases_folder, count, run_script
+from training.arguments import cache_file, cases_folder, count, run_script
 from training.tiny.cases import VALIDATION_FAMILIES, View, by_family, load_views, split
 from training.tiny.quick_check import check, some_of_each
 from training.tiny.task import Plan, TinyTask
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where the runs go")
-    parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
+    parser.add_argument("--cache", type=cache_file, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=count, default=1500)
     parser.add_argument("--one-in", type=count, action="append", help="a share of the cases (default: 2, and 4)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")

@@ -23,7 +23,7 @@ from samaritan.models.tiny import FOLDER, prompts
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import NETWORK_FILE, TinyNetwork, load_network
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
-from training.arguments import cases_folder, count, run_script
+from training.arguments import cache_file, cases_folder, count, run_script
 from training.measures import lowest
 from training.tiny.cases import View, load_views, split
 from training.tiny.depthwise import freeze_depthwise
@@ -103,7 +103,7 @@ def main() -> None:
     """Read the command line, learn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--cache", type=cache_file, required=True, help="decoded views, as train.py writes them")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
     parser.add_argument("--steps", type=count, default=800)
     parser.add_argument("--most", type=count, default=2, help="pictures of each family")

@@ -10,7 +10,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,7 +24,7 @@ from samaritan.core.prompts import Box, Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
-from training.arguments import cases_folder, count, run_script, weights_file
+from training.arguments import cache_file, cases_folder, count, run_script, weights_file
 from training.measures import dice, family_means, macro
 from training.tiny.cases import View, by_family, load_views, split
 from training.tiny.checkpoint import read_network
@@ -137,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--weights", type=weights_file, required=True, help="checkpoint.pt of a run, or a .safetensors")
-    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--cache", type=cache_file, required=True, help="decoded views, as train.py writes them")
     parser.add_argument("--families", choices=("held-out", "trained"), default="held-out")
     parser.add_argument("--most", type=count, help="views of each family at most, drawn by chance, always the same")
     options = parser.parse_args()

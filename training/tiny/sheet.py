@@ -23,7 +23,7 @@ from samaritan.autoprompt.simulate import Target, simulate
 from samaritan.core.prompts import MaskPrompt, Prompts
 from samaritan.data.synthesis import Scene, contact_sheet
 from samaritan.draw.overlay import PALETTE, Layer, View, save, tile
-from training.arguments import cases_folder, count, crop_side, run_script
+from training.arguments import cache_file, cases_folder, count, crop_side, run_script
 from training.tiny.scenes import Sample, Sampler
 from training.tiny.task import Plan, TinyTask
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--data", type=cases_folder, help="folder with cases.jsonl; with --cache")
-    parser.add_argument("--cache", type=Path, help="decoded views, as train.py writes them")
+    parser.add_argument("--cache", type=cache_file, help="decoded views, as train.py writes them")
     parser.add_argument("--rows", type=count, default=6)
     parser.add_argument("--columns", type=count, default=4)
     parser.add_argument("--side", type=crop_side, default=192, help="of the crops, in pixels")

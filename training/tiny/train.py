@@ -17,7 +17,7 @@ from torch import nn
 
 from samaritan.adapt import Group, Settings, fit
 from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
-from training.arguments import cases_folder, count, crop_side, run_script, weights_file
+from training.arguments import cache_file, cases_folder, count, crop_side, rate, run_script, weights_file, workers
 from training.tiny.cases import View, load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
@@ -62,15 +62,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoint, log and curve go")
-    parser.add_argument("--cache", type=Path, help="decoded views (default: beside --out)")
+    parser.add_argument("--cache", type=cache_file, help="decoded views (default: beside --out)")
     parser.add_argument("--steps", type=count, default=5_000)
     parser.add_argument("--init", type=weights_file, help="weights to start from, in place of ImageNet's")
-    parser.add_argument("--rate", type=float, default=1.0, help="times the usual learning rates; less to refine")
-    parser.add_argument("--last-rate", type=float, default=0.01, help="rate of the last step, over the highest")
+    parser.add_argument("--rate", type=rate, default=1.0, help="times the usual learning rates; less to refine")
+    parser.add_argument("--last-rate", type=rate, default=0.01, help="rate of the last step, over the highest")
     parser.add_argument("--side", type=crop_side, help="of all crops, in pixels; by default they grow on the way")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    parser.add_argument("--validate-every", type=int, default=1000, help="steps")
+    parser.add_argument("--workers", type=workers, default=1, help="processes that make batches")
+    parser.add_argument("--validate-every", type=count, default=1000, help="steps")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     options = parser.parse_args()
     cache = options.cache or options.out.parent / "tiny_cache.npz"

@@ -3,20 +3,20 @@
 Which of a lone click's masks is meant (ranking), how well the IoU of an answer can be foreseen (predicted IoU), what a
 second look at an answer gives, what clicks would give if the object's place were known (windows), what the resolution
 allows (ceiling), whether a mask that is right is heeded (right mask), what a click finds of all that it may mean
-(meanings), how often a box would do for another object too (same box), and what each kind of prompt gives (kinds); on
-the held-out families, and on some pictures of each training family. It opens no case that is meant for evaluation.
+(meanings), how often a box would do for another object too (same box), what each kind of prompt gives (kinds), what
+other windows would find (searches), and whether a stroke around its middle tells where the object is (strokes); on the
+held-out families, and on some pictures of each training family. It opens no case that is meant for evaluation.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.network import NETWORK_FILE
-from training.arguments import cases_folder, count, run_script, weights_file
+from training.arguments import cache_file, cases_folder, count, run_script, weights_file
 from training.tiny.cases import load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.limits.experiments import EXPERIMENTS, tables
@@ -32,7 +32,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=cases_folder, required=True, help="folder with cases.jsonl")
-    parser.add_argument("--cache", type=Path, required=True, help="decoded views, as train.py writes them")
+    parser.add_argument("--cache", type=cache_file, required=True, help="decoded views, as train.py writes them")
     parser.add_argument(
         "--weights", type=weights_file, default=FOLDER / "weights" / NETWORK_FILE,
         help="checkpoint.pt of a run, or a .safetensors; by default what ships",

@@ -12,7 +12,9 @@ from training.tiny.limits import (
     ranking,
     right_mask,
     same_box,
+    searches,
     second_look,
+    strokes,
     windows,
 )
 from training.tiny.limits.shared import HELD_OUT, TRAINED, Subject, group_of
@@ -27,6 +29,8 @@ EXPERIMENTS: dict[str, Callable[[Subject], str]] = {
     "meanings": meanings.table,
     "same box": same_box.table,
     "kinds": kinds.table,
+    "searches": searches.table,
+    "strokes": strokes.table,
 }
 
 

@@ -1,8 +1,9 @@
 """What a box leaves open: objects whose box would do for another object of the picture as well.
 
-An object has a *rival* if another that was labelled, or a label's pieces together, has nearly its box but not its mask:
-a wall and what it encloses. Nobody could tell from the box which of them is meant. Things that were not labelled are
-rivals that this cannot count.
+An object has a *rival* if something else has nearly its box but not its mask: another object that was labelled, a
+label's pieces together, the object with its holes filled (a wall and what it encloses), or with an object that it
+touches. Nobody could tell from the box which of them is meant. Things that were not labelled are rivals that this
+cannot count.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from samaritan.autoprompt.simulate import Target, tight_box
 from samaritan.core.prompts import Box, Prompts
@@ -31,20 +33,20 @@ def overlap(one: Box, other: Box) -> float:
     return float(both / (sum(sizes) - both))
 
 
-def rival_of(number: int, masks: Sequence[Array], boxes: Sequence[Box]) -> int | None:
-    """Return the object other than `number` whose box is most like its own, if that would do for both; else None."""
-    likeness = {
-        other: overlap(boxes[number], boxes[other])
-        for other in range(len(masks))
-        if other != number and dice(masks[number], masks[other]) < SAME_MASK
-    }
-    nearest = max(likeness, key=lambda other: likeness[other], default=None)
-    return nearest if nearest is not None and likeness[nearest] >= SAME_BOX else None
+def rivals_of(number: int, masks: Sequence[Array]) -> list[Array]:
+    """Return the masks, of what `masks` make up, that have nearly the box of mask `number` but are another answer."""
+    own = masks[number]
+    others = [mask for other, mask in enumerate(masks) if other != number]
+    grown = ndimage.binary_dilation(own)
+    made = [*others, ndimage.binary_fill_holes(own), *(own | mask for mask in others if (mask & grown).any())]
+    box = tight_box(Target.of_picture(own))
+    different = [mask for mask in made if dice(own, mask) < SAME_MASK]
+    return [mask for mask in different if overlap(box, tight_box(Target.of_picture(mask))) >= SAME_BOX]
 
 
 @dataclass
 class Tally:
-    """The objects of a group: Dice from the tight box with what was meant and with the rival (NaN without one)."""
+    """The objects of a group: Dice from the tight box with what was meant and with the best rival (NaN without one)."""
 
     meant: list[float] = field(default_factory=list)
     rival: list[float] = field(default_factory=list)
@@ -74,15 +76,14 @@ def ask(subject: Subject, view: View, tally: Tally) -> None:
     masks = [np.ascontiguousarray(np.isin(shown.parts, members).T) for members in view.objects]
     kept = [index for index, mask in enumerate(masks) if mask.sum() >= shown.least]
     masks, single = [masks[index] for index in kept], [len(view.objects[index]) == 1 for index in kept]
-    boxes = [tight_box(Target.of_picture(mask)) for mask in masks]
     largest = sorted((n for n in range(len(masks)) if single[n]), key=lambda n: -int(masks[n].sum()))[:MAX_OBJECTS]
     embedding = subject.model.embed(picture(shown.image)) if largest else None
     for number in largest:
         assert embedding is not None
-        answer = subject.model.decode(embedding, Prompts(embedding.geometry, (boxes[number],))).mask[..., 0]
-        rival = rival_of(number, masks, boxes)
+        box = tight_box(Target.of_picture(masks[number]))
+        answer = subject.model.decode(embedding, Prompts(embedding.geometry, (box,))).mask[..., 0]
         tally.meant.append(dice(masks[number], answer))
-        tally.rival.append(float("nan") if rival is None else dice(masks[rival], answer))
+        tally.rival.append(max((dice(rival, answer) for rival in rivals_of(number, masks)), default=float("nan")))
         tally.families.append(view.family)
 
 

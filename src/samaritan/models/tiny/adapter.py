@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,10 @@ _RGB = 3
 _MULTIPLE = 32  # the network takes frames whose sides are multiples of this
 _MASKS_OF_A_CLICK = 3
 _ALIKE = 0.9  # IoU of two masks from which on they are one answer
-# Sides of the windows in which marks are looked for, over the plane's longer side. The largest holds all of the plane.
-_SEARCHED = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 _REACH = 1 / 12  # of the window's side: how far from a click the mask changes, or is expected to agree with it
 SEARCH_SIDE = 128  # pixels at which the network sees them
+# Of a lone click the network is too sure: its logit of the IoU is stretched and shifted (decision 0017).
+_CLICK_SLOPE, _CLICK_SHIFT, _LEAST = 1.5, -1.5, 1e-4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,6 +94,9 @@ class TinyModel:
         If the runtime cannot use the device.
     """
 
+    # Sides of the windows in which marks are looked for, over the plane's longer side; the largest holds all of it.
+    searched: ClassVar[tuple[float, ...]] = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+
     def __init__(self, folder: Path, *, device: str = "auto", threads: int = 0, network: Network | None = None) -> None:
         card = folder / "card.toml"
         self._card = read_card(card)
@@ -121,8 +124,9 @@ class TinyModel:
 
         A lone click may mean a part or the whole: it gets up to three masks, best first by their scores, of which none
         is all but another. Anything else gets one. What tells where the object lies (a box, an outline, a mask, an
-        earlier prediction) has it looked at in a window around it. What does not, marks, is first looked for in windows
-        of several sizes. Negative strokes that are beside what is found without them change nothing.
+        earlier prediction, a stroke around its middle) has it looked at in a window around it. What does not, other
+        marks, is first looked for in windows of several sizes. Negative strokes that are beside what is found without
+        them change nothing.
 
         A score is the IoU that the network expects. Of a lone click's masks that were not looked at closely it is less
         by the share of the window's border that they cover: there they are cut off.
@@ -141,6 +145,9 @@ class TinyModel:
         require_start(prompts, previous)
         if previous is not None and not positive_marks(prompts):
             return Prediction(previous.logits[:1], previous.scores[:1], known.geometry)  # an empty mask stays empty
+        around = None if previous is not None else tiny_prompts.drawn_around(prompts)
+        if around is not None:
+            return self._look_again(known, prompts, None, around)
         plain = tiny_prompts.without_negative_strokes(prompts)
         if len(plain.items) < len(prompts.items):
             answer = self._find(known, plain)
@@ -174,7 +181,7 @@ class TinyModel:
         marks = np.concatenate(positive_marks(prompts))
         box = np.stack([marks.min(axis=0), marks.max(axis=0) + 1])[:, :2].astype(np.float64)
         shape = embedding.geometry.shape
-        zooms = list(dict.fromkeys(Zoom.around(box, prompts, least=share * max(shape[:2])) for share in _SEARCHED))
+        zooms = list(dict.fromkeys(Zoom.around(box, prompts, least=share * max(shape[:2])) for share in self.searched))
         ranked = []
         for found in self._look(embedding, zooms, prompts, None, frame_side=SEARCH_SIDE, masks=_masks_for(prompts)):
             mask = found.logits[0, ..., 0]
@@ -206,6 +213,7 @@ class TinyModel:
                 scores.append(other.score)
         order = np.argsort(-np.array(scores), kind="stable")
         shown = np.array(scores, np.float32)[order]
+        shown = _less_sure(shown) if _masks_for(prompts) > 1 else shown
         found_all = Prediction(np.concatenate([logits[n] for n in order]), shown, known.geometry)
         return _giving_way(found_all, prompts, reach=_REACH * found[0].zoom.side)
 
@@ -299,6 +307,12 @@ def _points_beyond(previous: Prediction, prompts: Prompts, box: NDArray[np.float
     mask = previous.logits[0, ..., 0]
     missed = [point for point in tiny_prompts.marks_against(mask, prompts) if point.positive]
     return tiny_prompts.any_far(mask, missed, reach=_reach(box, prompts))
+
+
+def _less_sure(scores: Floats) -> Floats:
+    """Return what scores of a lone click's masks turn out to be worth, in the same order."""
+    kept = np.clip(scores, _LEAST, 1 - _LEAST)
+    return np.asarray(1 / (1 + np.exp(-(_CLICK_SLOPE * np.log(kept / (1 - kept)) + _CLICK_SHIFT))), np.float32)
 
 
 def _alike(one: Floats, other: Floats) -> bool:

@@ -28,6 +28,8 @@ Bools = NDArray[np.bool_]
 _SAID = 4.0  # logit that a mark which was not heeded gets at its place
 _SPREAD = 0.75  # standard deviation of that change, over the distance to where the mask is right
 _APART = 0.3  # and at most so much of the distance to a mark that says the contrary
+_SECTORS, _ROUND, _MIDDLE = 36, 0.8, 0.25  # of a circle; share of them that a stroke around passes; share of the radius
+_WIDER = 1.1  # than a stroke around its middle is the object that it marks
 _TIMES = 3  # that marks may be given their way: one may undo another a little
 PADDING = -16.0  # logit of the previous mask where the frame holds no image
 
@@ -76,6 +78,25 @@ def heeds_strokes(logits: Floats, prompts: Prompts) -> bool:
     """Whether a mask, given as logits (i, j), lies beside all negative scribbles and lassos."""
     mask = logits > 0
     return not any(mask[tuple(voxels.T)].any() for voxels in negative_strokes(prompts, mask.shape))
+
+
+def drawn_around(prompts: Prompts) -> NDArray[np.float64] | None:
+    """Return ((i0, j0), (i1, j1)), half-open, of what positive strokes run around, a little wider; None if they do not.
+
+    They do if they are seen in most directions from the middle of their box: along a contour, or a wall. Such a stroke
+    tells where the object ends as a box does; any other may lie on a small part of it.
+    """
+    strokes = [scribble.voxels[:, :2] for scribble in prompts.of(Scribble) if scribble.positive]
+    if not strokes or len(strokes) < len(prompts.items):  # clicks may say that there is more
+        return None
+    places = np.concatenate(strokes).astype(np.float64)
+    start, stop = places.min(axis=0), places.max(axis=0) + 1
+    away = places + 0.5 - (start + stop) / 2
+    far = np.hypot(*away.T) > _MIDDLE * (stop - start).max() / 2
+    sectors = np.floor(np.arctan2(*away[far].T) / (2 * np.pi) * _SECTORS).astype(np.int64) % _SECTORS
+    if len(np.unique(sectors)) < _ROUND * _SECTORS:
+        return None
+    return np.stack([start, stop]) + (_WIDER - 1) / 2 * np.stack([start - stop, stop - start])
 
 
 def marks_against(logits: Floats, prompts: Prompts) -> list[Point]:
