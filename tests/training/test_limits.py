@@ -219,7 +219,7 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(program, "load_views", lambda *_: [nested_view("carotid"), nested_view("a")])
 
     def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["limits", "--data", str(tmp_path), "--cache", "none", *arguments])
+        monkeypatch.setattr("sys.argv", ["limits", "--data", str(tmp_path), "--cache", "none.npz", *arguments])
         program.main()
         return capsys.readouterr().out
 

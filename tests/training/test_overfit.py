@@ -50,7 +50,7 @@ def test_what_is_always_the_same_is_learnt(task, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(overfit, "cases_folder", lambda text: text)
     monkeypatch.setattr(overfit, "load_views", lambda *_: [view()])
     monkeypatch.setattr(overfit, "split", lambda views: (views, []))
-    arguments = ["overfit", "--data", "nowhere", "--cache", "none", "--out", str(tmp_path), "--steps", "8"]
+    arguments = ["overfit", "--data", "nowhere", "--cache", "none.npz", "--out", str(tmp_path), "--steps", "8"]
     monkeypatch.setattr("sys.argv", [*arguments, "--precision", "float32"])
     overfit.main()
     rows = capsys.readouterr().out.splitlines()

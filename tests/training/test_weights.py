@@ -46,7 +46,7 @@ def test_calibration_finds_the_stretch_and_puts_it_into_the_network(views):
     assert fitted(predicted, true) == pytest.approx((0.7, -0.5))
     network = TinyNetwork().eval()
     before = np.array(list(judged(network, views[:1])))
-    assert len(before) == len(letterbox(views[0])[1]) * (2 + 4)  # as the benchmark: two boxes; 1, 3, 5 and 10 clicks
+    assert len(before) == len(letterbox(views[0])[1]) * (2 + 3)  # as the benchmark: two boxes; 3, 5 and 10 clicks
     calibrate(network, slope=0.7, shift=-0.5)
     after = np.array(list(judged(network, views[:1])))
     np.testing.assert_allclose(after[:, 0], calibrated(before[:, 0], slope=0.7, shift=-0.5), atol=1e-5)
