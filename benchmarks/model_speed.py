@@ -76,12 +76,11 @@ def main() -> None:
 
 
 def _grabcut_seconds() -> float:
-    from benchmarks.baselines import grabcut  # noqa: PLC0415 - OpenCV would count as the model's memory
-
     phantom = picture(512, 512, colour=True)
-    box = phantom.box(1)
-    array = phantom.image.array[..., 0].transpose(2, 1, 0).copy()
-    return median_seconds(lambda: grabcut(array, (*box.start[:2], *box.stop[:2])), rounds=3)
+    prompts = Prompts(phantom.image.geometry, (phantom.box(1),))
+    model = load_model("grabcut")
+    embedding = model.embed(phantom.image)
+    return median_seconds(lambda: model.decode(embedding, prompts), rounds=3)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.baselines import BASELINES, at_working_size, ellipse
 from benchmarks.cases import evaluation_cases, is_trained_on, scenes
 from benchmarks.default_model import (
+    BASELINES,
     ORACLE,
     OWN,
     Record,
@@ -52,32 +52,6 @@ def test_dice_of_known_masks():
     left, right = np.zeros((4, 1, 1), bool), np.zeros((4, 1, 1), bool)
     left[:2], right[1:3] = True, True
     assert dice(left, right) == 0.5
-
-
-def test_the_ellipse_touches_the_sides_of_its_box():
-    mask = ellipse(np.zeros((40, 60, 3), np.uint8), (10, 5, 30, 35))
-    rows, columns = np.nonzero(mask)
-    assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (10, 30, 5, 35)
-    assert mask.sum() == pytest.approx(np.pi * 10 * 15, rel=0.02)
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_baselines_find_a_plain_disk(name):
-    truth = disk(centre=(30, 20), radius=10)[..., 0].T
-    image = np.where(truth[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
-    assert dice(truth, BASELINES[name](image, (20, 10, 41, 31))) > 0.95
-
-
-def test_large_pictures_are_shrunk_for_slow_baselines():
-    seen = []
-
-    def spy(image, box):
-        seen.append((image.shape[:2], box))
-        return ellipse(image, box)
-
-    mask = at_working_size(spy)(np.zeros((800, 1024, 3), np.uint8), (100, 200, 500, 600))
-    assert seen == [((400, 512), (50, 100, 250, 300))]
-    assert mask.shape == (800, 1024)
 
 
 def result(dataset, case, value, *, is_3d=False):

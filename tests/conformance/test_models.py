@@ -1,9 +1,10 @@
 """Every model does what ``samaritan.testing.conformance`` asks of it.
 
-The default one and the fake one are asked for everything. Published ones have their weights elsewhere: here small
-networks of their families stand for them, with random weights and the frames of their cards, and are asked for all that
-does not need training. Those that take more than that to make are asked beside their other tests: ``sam3``, the models
-of volumes (``sam2``, ``sam_med3d``), the one behind a server (``nninteractive``), and what was exported.
+The default one, the classical methods and the fake one are asked for everything. Published ones have their weights
+elsewhere: here small networks of their families stand for them, with random weights and the frames of their cards, and
+are asked for all that does not need training. Those that take more than that to make are asked beside their other
+tests: ``sam3``, the models of volumes (``sam2``, ``sam_med3d``), the one behind a server (``nninteractive``), and what
+was exported.
 """
 
 import functools
@@ -54,6 +55,7 @@ PLANES = {
     "sam2-tiny": (lambda: _hiera(newer=False), SIDE),
     "medsam2": (lambda: _hiera(newer=True), SIDE),
 }
+CLASSICAL = ("ellipse", "geodesic", "grabcut", "otsu", "random-walker")
 ELSEWHERE = {"sam3", "sam3-concept", "sam-med3d"}  # families; see above
 
 
@@ -68,7 +70,7 @@ def untrained(name):
     return PlanarModel(replace(published(name).card, sha256="0" * 64), network(), replace(frame_of(name), side=side))
 
 
-@pytest.mark.parametrize("name", ["fake", "tiny"])
+@pytest.mark.parametrize("name", ["fake", "tiny", *CLASSICAL])
 @pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_model(name, check):
     check(model(name))

@@ -33,6 +33,8 @@ LISTED_BY = "samaritan models"
 MODELS: Registry[ModelEntry] = Registry("model", "samaritan.models", listed_by=LISTED_BY)
 MODELS.register("tiny", "samaritan.models.tiny:ENTRY")
 MODELS.register("nninteractive", "samaritan.models.nninteractive:ENTRY")
+for _name in ("ellipse", "otsu", "grabcut", "random-walker", "geodesic"):
+    MODELS.register(_name, f"samaritan.models.classical:{_name.replace('-', '_').upper()}")
 for _card in CARDS.glob("*.toml"):
     MODELS.register(_card.stem, f"samaritan.models.entries:{_card.stem}")
 
