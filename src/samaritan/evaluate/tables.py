@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from samaritan.data import Case
+from samaritan.evaluate.factors import FACTORS
 from samaritan.evaluate.predictions import GIVEN, extra_files
-from samaritan.evaluate.store import Store
+from samaritan.evaluate.store import OBJECTS, Store
 from samaritan.evaluate.unit import Plan
 from samaritan.io.atomic import atomic_path
 
@@ -25,6 +26,9 @@ KEYS = (
     "model", "protocol", "step", "effort", "choice", "dataset", "case", "patient", "modality", "split",
     "label", "value", "instance", "axis", "index", "predicted_iou",
 )  # fmt: skip
+
+
+OBJECT_TABLE = "objects.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,17 @@ def seconds_of(plan: Plan) -> Iterator[dict[str, Any]]:
                 yield {"model": model, "protocol": protocol, "case": case.id, "step": entry["step"], "seconds": seconds}
 
 
+def objects_of(plan: Plan) -> Iterator[Row]:
+    """Yield what the objects of a run are like, by case; see ``samaritan.evaluate.factors``."""
+    for unit in plan.store.units([case.id for case in plan.data.cases], OBJECTS):
+        for item in unit["objects"]:
+            yield {"case": unit["case"], **item}
+
+
 def write_tables(plan: Plan) -> dict[str, Path]:
     """Write the tables of a run into its folder, and return where they are.
 
-    ``results.parquet`` and ``results.csv``; ``journal.jsonl``; ``gaps.csv``; ``seconds.parquet``.
+    ``results.parquet`` and ``results.csv``; ``objects.parquet``; ``journal.jsonl``; ``gaps.csv``; ``seconds.parquet``.
     """
     folder = plan.store.folder
     rows = list(rows_of(plan))
@@ -107,6 +118,7 @@ def write_tables(plan: Plan) -> dict[str, Path]:
     return {
         "results": _write_parquet(rows, _schema(plan), folder / "results.parquet"),
         "csv": write_csv(rows, names, folder / "results.csv"),
+        "objects": _write_parquet(list(objects_of(plan)), _OBJECTS, folder / OBJECT_TABLE),
         "journal": _write_lines(journal_of(plan), folder / "journal.jsonl"),
         "gaps": write_csv(gaps, ["kind", "model", "protocol", "case", "reason"], folder / "gaps.csv"),
         "seconds": _write_parquet(list(seconds_of(plan)), _SECONDS, folder / "seconds.parquet"),
@@ -142,6 +154,12 @@ def _units(plan: Plan) -> Iterator[tuple[str, str, Case, dict[str, Any]]]:
 
 _SECONDS = pa.schema(
     [*((name, pa.string()) for name in ("model", "protocol", "case", "step")), ("seconds", pa.float64())]
+)
+
+
+_OBJECTS = pa.schema(
+    [("case", pa.string()), ("value", pa.int64()), ("instance", pa.int64()), ("volume", pa.bool_())]
+    + [(name, pa.float64()) for name in (*FACTORS, "measure")]
 )
 
 

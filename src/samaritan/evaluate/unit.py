@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError
 from samaritan.core.geometry import Geometry
-from samaritan.core.image import take_plane
+from samaritan.core.image import Image, take_plane
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case, DataSet, read_image, read_objects
 from samaritan.evaluate.asking import Interviews, Looks
+from samaritan.evaluate.factors import factors_of
 from samaritan.evaluate.interview import Outcome, carry_out
 from samaritan.evaluate.predictions import GIVEN, read_predicted
 from samaritan.evaluate.protocols import PROTOCOLS, Protocol
 from samaritan.evaluate.scoring import PREDICTED, Scorer
-from samaritan.evaluate.store import Store
+from samaritan.evaluate.store import OBJECTS, Store
 from samaritan.evaluate.subjects import Choice, Subject, Wanted, seeded, subjects_of
 
 Bools = NDArray[np.bool_]
@@ -90,6 +91,8 @@ def work(plan: Plan, unit: Unit) -> Done:
         rng = seeded(plan.settings.seed, "objects", case.id)
         drawn = read_objects(plan.data.root, case, image.geometry)
         subjects = subjects_of(image.geometry, drawn, plan.settings.choice, rng)
+        if plan.store.get(case.id, OBJECTS) is None:
+            plan.store.put(_described(case, image, subjects), case.id, OBJECTS)
         if name in plan.folders:
             plan.store.put(_given(plan, name, case, image.geometry, subjects), case.id, name, GIVEN)
             return Done(name, case.id, wanted)
@@ -104,6 +107,17 @@ def work(plan: Plan, unit: Unit) -> Done:
             plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)
         return Done(name, case.id, wanted, str(error))
     return Done(name, case.id, wanted)
+
+
+def _described(case: Case, image: Image, subjects: list[Subject]) -> dict[str, Any]:
+    """Return what the objects of a case are like."""
+    found = []
+    for subject in subjects:
+        shown = image if subject.index is None else image.plane(subject.axis, subject.index)
+        for wanted in subject.wanted:
+            about = {"value": wanted.value, "instance": wanted.instance, "volume": not image.is_2d}
+            found.append(about | factors_of(wanted.target, shown.array))
+    return {"case": case.id, "objects": found}
 
 
 def _given(plan: Plan, name: str, case: Case, geometry: Geometry, subjects: list[Subject]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from samaritan.metrics.calibration import Calibration, calibration
 from samaritan.metrics.instances import Detection, average_precision, detect, lesion_f1, panoptic_quality
 from samaritan.metrics.interaction import area_under_clicks, clicks_to
 from samaritan.metrics.overlap import dice, iou, precision, sensitivity, volume_similarity
-from samaritan.metrics.surface import SurfaceDistances, assd, hd, hd95, nsd, surface_distances
+from samaritan.metrics.surface import SurfaceDistances, assd, hd, hd95, nsd, surface_distances, surface_size
 
 __all__ = [
     "Calibration",
@@ -31,5 +31,6 @@ __all__ = [
     "precision",
     "sensitivity",
     "surface_distances",
+    "surface_size",
     "volume_similarity",
 ]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from samaritan.core.errors import GeometryMismatchError
-from samaritan.metrics.masks import Bools, bounds, require_pair, require_spacing
+from samaritan.metrics.masks import Bools, bounds, require_mask, require_pair, require_spacing
 from samaritan.metrics.surface_elements import codes, sizes
 
 Floats = NDArray[np.float64]
@@ -138,6 +138,21 @@ def _distances(cells: Cells, others: Cells, spacing: tuple[float, ...]) -> Float
     # By the difference of indices: where a tolerance is a multiple of the spacing, the last bit decides.
     apart = (cells - others[nearest]) * np.array(spacing)
     return np.asarray(np.sqrt((apart**2).sum(axis=1)))
+
+
+def surface_size(mask: Bools, *, spacing_mm: Sequence[float]) -> float:
+    """Return the area of a mask's surface in mm2, or of a plane mask the length of its outline in mm; 0 if empty.
+
+    Raises
+    ------
+    ImageError, GeometryMismatchError
+        If the mask is not boolean, or of other dimensions than two or three; see ``require_spacing``.
+    """
+    require_mask("mask", mask)
+    if mask.ndim not in (2, 3):
+        raise GeometryMismatchError(got=f"a mask of {mask.ndim} dimensions", wanted="two or three of them")
+    _, found = _cells(mask)
+    return float(sizes(require_spacing(spacing_mm, mask.ndim))[found].sum())
 
 
 def nsd(reference: Bools, prediction: Bools, *, spacing_mm: Sequence[float], tolerance_mm: float) -> float:

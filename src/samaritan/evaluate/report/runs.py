@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,20 @@ import pyarrow.parquet as pq
 
 from samaritan.core.errors import DataSetError
 from samaritan.evaluate.store import Store
-from samaritan.evaluate.tables import KEYS, rows_in
+from samaritan.evaluate.tables import KEYS, OBJECT_TABLE, rows_in
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its folder, what was asked, its rows and what is missing from them."""
+    """One run: its folder, what was asked, its rows, what is missing from them, and what the objects are like."""
 
     store: Store
     asked: dict[str, Any]
     rows: tuple[Row, ...]
     gaps: tuple[Row, ...]
+    objects: tuple[Row, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         names = {model: f"{model} ({run.name})" if model in seen else model for model in models}
         seen |= set(models)
         rows = tuple({**row, "model": names[row["model"]], "run": run.name} for row in run.rows)
-        told.append(Run(run.store, run.asked, rows, run.gaps))
+        told.append(replace(run, rows=rows))
     return told
 
 
@@ -70,4 +71,11 @@ def _read(folder: Path) -> Run:
         raise DataSetError(
             got=f"{folder} without {table.name}", wanted="a run that has come to its end", fix="Go on with it first"
         )
-    return Run(store, asked, tuple(pq.read_table(table).to_pylist()), tuple(rows_in(folder / "gaps.csv")))
+    objects = folder / OBJECT_TABLE
+    return Run(
+        store,
+        asked,
+        tuple(pq.read_table(table).to_pylist()),
+        tuple(rows_in(folder / "gaps.csv")),
+        tuple(pq.read_table(objects).to_pylist()) if objects.is_file() else (),
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from samaritan.core.errors import DataSetError, MissingExtraError, SamaritanError
 from samaritan.data import DataSet, open_data
+from samaritan.evaluate.report.explained import Explained, explain
 from samaritan.evaluate.report.figures import figures, last_steps
 from samaritan.evaluate.report.gallery import Picture, gallery
 from samaritan.evaluate.report.latex import to_latex
@@ -36,6 +37,7 @@ class Shown:
     breakdowns: dict[str, Sequence[Mean]]
     differences: Sequence[Difference]
     challenge: Sequence[Row]
+    explained: Explained
     figures: dict[str, str]
     galleries: dict[str, Sequence[Picture]]
 
@@ -57,14 +59,15 @@ def write_report(
     Returns
     -------
     dict
-        The page, and ``files``, the folder: ``means.csv``, ``differences.csv``, ``table.tex``, a figure each as SVG.
+        The page, and ``files``, the folder: ``table.tex``, a figure each as SVG, and as far as there is anything in
+        them ``means.csv``, ``differences.csv``, ``factors.csv``, ``challenge.csv``.
 
     Raises
     ------
     DataSetError
         If a folder holds no run, or nothing was scored.
     MissingExtraError
-        If matplotlib or jinja2 are not installed.
+        If matplotlib, jinja2 or statsmodels are not installed.
     """
     runs = read_runs(folders)
     rows = [row for run in runs for row in run.rows]
@@ -81,6 +84,7 @@ def write_report(
         breakdowns={name: _breakdown(rows, metrics[0], name, seed) for name in _WITHIN},
         differences=differences(rows, metrics[:1], seed=seed),
         challenge=challenge(rows),
+        explained=explain(runs, metrics[0]),
         figures=figures(rows, told, metrics[0]),
         galleries=_galleries(runs, metrics[0], progress),
     )
@@ -148,10 +152,11 @@ def _files(shown: Shown, folder: Path) -> Path:
         flat = [item.flat() for item in found]
         if flat:
             write_csv(flat, list(flat[0]), folder / f"{name}.csv")
-    if shown.challenge:
-        write_csv(list(shown.challenge), list(shown.challenge[0]), folder / "challenge.csv")
+    for name, rows in (("challenge", shown.challenge), ("factors", shown.explained.flat())):
+        if rows:
+            write_csv(rows, list(rows[0]), folder / f"{name}.csv")
     texts = {"table.tex": to_latex(shown.means, shown.metrics)}
-    texts |= {f"{name}.svg": svg for name, svg in shown.figures.items()}
+    texts |= {f"{name}.svg": svg for name, svg in (shown.figures | shown.explained.plots).items()}
     for name, text in texts.items():
         with atomic_path(folder / name) as staged:
             staged.write_text(text, encoding="utf-8")
