@@ -32,7 +32,10 @@ def folder(place):
 
 
 def tables(out):
-    return {name: (out / name).read_bytes() for name in ("results.parquet", "results.csv", "journal.jsonl", "gaps.csv")}
+    return {
+        name: (out / name).read_bytes()
+        for name in ("results.parquet", "results.csv", "objects.parquet", "journal.jsonl", "gaps.csv")
+    }
 
 
 def test_figures_tables_and_a_second_time(run, folder, place):
@@ -102,6 +105,24 @@ def test_wrong_options(run, folder, place, options, reason):
     assert reason in shown.err
     assert "Traceback" not in shown.err
     assert not (place / "out").exists()
+
+
+def test_what_a_run_would_take_is_told_and_nothing_kept(run, folder, place):
+    shown = run("evaluate", folder, "-o", place / "out", "--protocol", "box", "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "to do: 4 models and cases; 0 are there already" in shown.out
+    assert "tried: 3; nothing was kept" in shown.out
+    assert not (place / "out").exists()
+    options = ("evaluate", folder, "-o", place / "out", "--protocol", "box")
+    assert run(*options, "--limit", 3).code == 0
+    found = json.loads(run(*options, "--dry-run", "--json").out)
+    assert (found["units"], found["kept"], found["tried"]) == (1, 3, 1)
+    assert found["seconds"] > 0
+    assert found["memory"] > 1e6
+    kept = sum(path.stat().st_size for path in (place / "out" / "units").rglob("*.json"))
+    assert kept / 6 < found["disk"] < kept
+    run(*options)
+    assert json.loads(run(*options, "--dry-run", "--json").out)["units"] == 0
 
 
 def test_another_run_in_the_same_folder_is_refused(run, folder, place):

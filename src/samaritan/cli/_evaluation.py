@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from samaritan.evaluate.planning import Estimate
 from samaritan.evaluate.runner import Ran
 from samaritan.evaluate.summary import challenge, differences, means
 from samaritan.evaluate.tables import gaps_of, rows_of
 from samaritan.evaluate.unit import Plan
+from samaritan.infer.memory import format_size
 
 Found = dict[str, Any]
 
@@ -57,6 +60,20 @@ def in_words(found: Found) -> str:
     lines += [f"{len(found['errors'])} errors in all: gaps.csv lists them"] if len(found["errors"]) > _TOLD else []
     lines += [f"extra: {reason}" for reason in found["extra"][:_TOLD]]
     return "\n".join([*lines, "", f"tables: {found['output']}"])
+
+
+def expectation(needed: Estimate, workers: int) -> str:
+    """Return what a run would take, for people."""
+    together = f", {format_size(workers * needed.memory)} for {workers} workers" if workers > 1 else ""
+    return "\n".join(
+        (
+            f"to do: {needed.units} models and cases; {needed.kept} are there already",
+            f"time: about {timedelta(seconds=round(needed.seconds))} h on this machine, as busy as it is now",
+            f"memory: about {format_size(needed.memory)}{together}",
+            f"disk: about {format_size(needed.disk)}",
+            f"tried: {needed.tried}; nothing was kept",
+        )
+    )
 
 
 def _mean_table(found: Found) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,9 @@ from samaritan.cli._progress import progress_bar
 from samaritan.cli._select import Limit, Modality, Split, Where, chosen_cases
 
 if TYPE_CHECKING:
+    from samaritan.cli._progress import Report
     from samaritan.data import DataSet
+    from samaritan.evaluate.runner import Ran
     from samaritan.evaluate.unit import Plan, Settings
 
 _SOME_FAILED = 1
@@ -58,7 +61,13 @@ def evaluate(
     channels: Annotated[str | None, typer.Option(metavar="RULE", help="Which channels a model sees.")] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to work on: auto, host:port, or local.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take: time, memory, disk. Nothing is kept.")
+    ] = False,
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
@@ -67,10 +76,11 @@ def evaluate(
     Without a protocol or a suite: box, points-centre, clicks. A run goes on where it was left: the same line again.
     Leaves with exit code 1 if some cases failed.
     """
-    from samaritan.cli._evaluation import defined, found_by, in_words
+    from samaritan.cli._evaluation import defined, expectation, found_by, in_words
     from samaritan.data import open_data
+    from samaritan.evaluate.planning import estimate
     from samaritan.evaluate.protocols import chosen
-    from samaritan.evaluate.runner import fixed, run
+    from samaritan.evaluate.runner import fixed
     from samaritan.evaluate.tables import write_tables
 
     names = chosen(protocol or (), suite or ())
@@ -80,6 +90,16 @@ def evaluate(
     )  # fmt: skip
     cases = chosen_cases(open_data(data), modality, split, where, limit)
     plan = _plan(cases, model, device, predictions, names, settings, output)
+    if ray and (dry_run or workers > 1):
+        raise UsageError(
+            got=f"--ray with {'--dry-run' if dry_run else '--workers'}", wanted="one of them",
+            fix="The cluster decides how many work; a dry run is about this machine",
+        )  # fmt: skip
+    if dry_run:
+        with progress_bar(quiet=as_json_) as report:
+            needed = estimate(plan, workers=workers, progress=report)
+        typer.echo(as_json(asdict(needed) | {"workers": workers}) if as_json_ else expectation(needed, workers))
+        return
     asked = {
         "fixed": fixed(plan),
         "models": list(plan.asked),
@@ -89,7 +109,7 @@ def evaluate(
     }
     plan.store.begin(asked)
     with progress_bar(quiet=as_json_) as report:
-        ran = run(plan, workers=workers, progress=report)
+        ran = _run(plan, device=device, workers=workers, ray=ray, progress=report)
     files = write_tables(plan)
     found = found_by(plan, ran, files)
     typer.echo(as_json(defined(found)) if as_json_ else in_words(found))
@@ -154,6 +174,16 @@ def _plan(
         store=Store(output),
         folders={str(folder): folder for folder in predictions or ()},
     )
+
+
+def _run(plan: Plan, *, device: str, workers: int, ray: str | None, progress: Report | None) -> Ran:
+    if ray is None:
+        from samaritan.evaluate.runner import run
+
+        return run(plan, workers=workers, progress=progress)
+    from samaritan.scale.evaluation import run_on_ray
+
+    return run_on_ray(plan, address=ray, gpu=device in ("auto", "cuda"), progress=progress)
 
 
 def _versions() -> dict[str, str]:

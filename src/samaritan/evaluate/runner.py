@@ -23,6 +23,13 @@ class Ran:
     errors: tuple[tuple[str, str], ...]
 
 
+def waiting_units(plan: Plan) -> tuple[list[Unit], int]:
+    """Return the units of a plan that are still to be done, by model and case, and how many are there already."""
+    units: list[Unit] = [(model, case) for model in plan.asked for case in plan.data.cases]
+    waiting = [unit for unit in units if left(plan, unit)]
+    return waiting, len(units) - len(waiting)
+
+
 def run(
     plan: Plan,
     *,
@@ -43,8 +50,7 @@ def run(
     progress
         Called with the model's name, units done, and of all; those kept from before are not counted.
     """
-    units: list[Unit] = [(model, case) for model in plan.asked for case in plan.data.cases]
-    waiting = [unit for unit in units if left(plan, unit)]
+    waiting, kept = waiting_units(plan)
     apply = mapper or partial(mapped, workers=min(workers, max(1, len(waiting))))
     errors = []
     for count, done in enumerate(apply(partial(work, plan), waiting), start=1):
@@ -52,7 +58,7 @@ def run(
             errors.append((done.case, done.error))
         if progress:
             progress(done.model, count, len(waiting))
-    return Ran(len(waiting), len(units) - len(waiting), tuple(errors))
+    return Ran(len(waiting), kept, tuple(errors))
 
 
 def fixed(plan: Plan) -> dict[str, Any]:

@@ -30,6 +30,11 @@ class Store:
 
     folder: Path
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run in the folder."""
+        return (self.folder / _RUN).is_file()
+
     def begin(self, asked: dict[str, Any]) -> None:
         """Note what a run asks for; or find that the folder holds another one.
 
@@ -42,7 +47,7 @@ class Store:
         """
         path = self.folder / _RUN
         self.folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
+        if self.begun:
             before = json.loads(path.read_text(encoding="utf-8"))
             differing = sorted(key for key, value in asked["fixed"].items() if before["fixed"].get(key) != value)
             if differing:
@@ -68,7 +73,7 @@ class Store:
             If the folder holds no run.
         """
         path = self.folder / _RUN
-        if not path.is_file():
+        if not self.begun:
             raise DataSetError(got=f"{self.folder} without a {_RUN}", wanted="the folder of an evaluation")
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found

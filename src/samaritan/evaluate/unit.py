@@ -80,6 +80,12 @@ def left(plan: Plan, unit: Unit) -> tuple[str, ...]:
     return tuple(name for name, kept in found.items() if kept is None or kept.get("error"))
 
 
+def prepare(plan: Plan, model: str) -> None:
+    """Load a model of a plan in this process, if it is to be loaded and is not."""
+    if model in plan.loaders:
+        _model(plan.loaders[model])
+
+
 def work(plan: Plan, unit: Unit) -> Done:
     """Carry out what is left of a unit, and keep it; an error of the case is kept, one of the model is raised."""
     name, case = unit
