@@ -97,6 +97,8 @@ def test_volumes_as_a_whole_by_the_challenge(run, folder, place):
         (["--predictions", "nowhere"], "a folder of masks"),
         (["--window", "wide"], "window"),
         (["--split", "tset"], "unknown split"),
+        (["--journal", "nowhere.jsonl"], "journal.jsonl of a run"),
+        (["--ray", "local", "--dry-run"], "one of them"),
     ],
 )
 def test_wrong_options(run, folder, place, options, reason):
@@ -192,3 +194,19 @@ def test_a_finished_run_is_quick_to_repeat(folder, place):
     started = time.perf_counter()
     assert samaritan(*options).code == 0
     assert time.perf_counter() - started < 30  # a bound that no busy machine breaks; the figure stands in benchmarks
+
+
+def test_a_journal_is_asked_again_of_another_model(run, folder, place):
+    first, again = place / "first", place / "again"
+    assert run("evaluate", folder, "-o", first, "--protocol", "box").code == 0
+    shown = run("evaluate", folder, "-o", again, "--journal", first / "journal.jsonl", "--model", "ellipse", "--json")
+    assert shown.code == 0, shown.err
+    assert {(mean["model"], mean["protocol"]) for mean in json.loads(shown.out)["means"]} == {("ellipse", "box@fake")}
+    asked = [json.loads(line)["prompts"] for line in (first / "journal.jsonl").read_text().splitlines()]
+    assert [json.loads(line)["prompts"] for line in (again / "journal.jsonl").read_text().splitlines()] == asked
+    shown = run("evaluate", folder, "-o", again, "--journal", again / "journal.jsonl", "--model", "ellipse")
+    assert shown.code == 1
+    assert "a run of journal" in shown.err
+    shown = run("evaluate", folder, "-o", place / "odd", "--journal", folder / "images/p0_0.nii.gz")
+    assert (shown.code, (place / "odd").exists()) == (1, False)
+    assert "p0_0.nii.gz" in shown.err

@@ -3,7 +3,7 @@ from itertools import count, islice
 
 import pytest
 
-from samaritan.core.parallel import mapped
+from samaritan.core.parallel import allowed_threads, mapped
 
 
 def square(number):
@@ -36,3 +36,18 @@ def test_an_error_comes_where_its_result_would_have(workers):
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="3"):
         next(results)
+
+
+def threads(_):
+    return allowed_threads()
+
+
+def test_processes_share_the_processors_unless_told(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert allowed_threads() == 0
+    assert set(mapped(threads, range(3), workers=2)) == {max(1, os.cpu_count() // 2)}
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert set(mapped(threads, range(3), workers=2)) == {3}
+    for odd in ("", "many", "-1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", odd)
+        assert allowed_threads() == 0

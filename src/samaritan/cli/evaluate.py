@@ -20,6 +20,7 @@ from samaritan.cli._select import Limit, Modality, Split, Where, chosen_cases
 if TYPE_CHECKING:
     from samaritan.cli._progress import Report
     from samaritan.data import DataSet
+    from samaritan.evaluate.replay import Journal
     from samaritan.evaluate.runner import Ran
     from samaritan.evaluate.unit import Plan, Settings
 
@@ -42,6 +43,9 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder of the run.")] = Path(
         "evaluation"
     ),
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask what it holds again: the journal of a run or a session.")
+    ] = None,
     labels: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this label; may be repeated.")] = None,
     modality: Modality = None,
     split: Split = None,
@@ -73,8 +77,8 @@ def evaluate(
 ) -> None:
     """Measure how well models segment a data set.
 
-    Without a protocol or a suite: box, points-centre, clicks. A run goes on where it was left: the same line again.
-    Leaves with exit code 1 if some cases failed.
+    Without a protocol, a suite or a journal: box, points-centre, clicks. A run goes on where it was left: the same line
+    again. Leaves with exit code 1 if some cases failed.
     """
     from samaritan.cli._evaluation import defined, expectation, found_by, in_words
     from samaritan.data import open_data
@@ -83,13 +87,15 @@ def evaluate(
     from samaritan.evaluate.runner import fixed
     from samaritan.evaluate.tables import write_tables
 
-    names = chosen(protocol or (), suite or ())
+    asked_again = _journal(journal)
+    names = () if asked_again and not (protocol or suite) else chosen(protocol or (), suite or ())
+    about = dims or (3 if _of_volumes(names, asked_again) else 2)
     settings = _settings(
-        names, dims=dims, labels=labels, largest_piece=largest_piece, min_share=min_share, most=most, metrics=metrics,
+        dims=about, labels=labels, largest_piece=largest_piece, min_share=min_share, most=most, metrics=metrics,
         tolerance_mm=tolerance_mm, window=window, channels=channels, seed=seed,
     )  # fmt: skip
     cases = chosen_cases(open_data(data), modality, split, where, limit)
-    plan = _plan(cases, model, device, predictions, names, settings, output)
+    plan = _plan(cases, model, device, predictions, names, settings, output, asked_again)
     if ray and (dry_run or workers > 1):
         raise UsageError(
             got=f"--ray with {'--dry-run' if dry_run else '--workers'}", wanted="one of them",
@@ -103,7 +109,7 @@ def evaluate(
     asked = {
         "fixed": fixed(plan),
         "models": list(plan.asked),
-        "protocols": list(names),
+        "protocols": [*names, *(asked_again.protocols if asked_again else ())],
         "command": sys.argv,
         "environment": _versions(),
     }
@@ -117,10 +123,29 @@ def evaluate(
         raise typer.Exit(_SOME_FAILED)
 
 
-def _settings(names: Sequence[str], *, dims: int | None, metrics: str, **given: Any) -> Settings:  # noqa: ANN401
+def _journal(path: Path | None) -> Journal | None:
+    """Return the journal that is to be asked again, once it is known to be one."""
+    from samaritan.evaluate.replay import Journal
+
+    if path is None:
+        return None
+    if not path.is_file():
+        raise UsageError(got=f"--journal {path}, which is no file", wanted="journal.jsonl of a run, or of a session")
+    found = Journal(path.resolve())
+    _ = found.protocols  # reads it
+    return found
+
+
+def _of_volumes(names: Sequence[str], journal: Journal | None) -> bool:
+    """Whether all that is asked is about volumes as a whole."""
+    from samaritan.evaluate.protocols import PROTOCOLS
+
+    return all(PROTOCOLS.get(name).dims == 3 for name in names) and (journal is None or journal.of_volumes)
+
+
+def _settings(*, dims: int, metrics: str, **given: Any) -> Settings:  # noqa: ANN401
     """Return the settings, once all names are known to exist."""
     from samaritan.evaluate.asking import Looks
-    from samaritan.evaluate.protocols import PROTOCOLS
     from samaritan.evaluate.scoring import Scorer
     from samaritan.evaluate.subjects import Choice
     from samaritan.evaluate.unit import Settings
@@ -136,10 +161,9 @@ def _settings(names: Sequence[str], *, dims: int | None, metrics: str, **given: 
     if given["window"] is not None and given["window"] != "file":
         parse_window(given["window"])
     rule_of(given["channels"])
-    about = dims or (3 if all(PROTOCOLS.get(name).dims == 3 for name in names) else 2)
     return Settings(
         choice=Choice(
-            dims=3 if about == 3 else 2,
+            dims=3 if dims == 3 else 2,
             labels=tuple(given["labels"] or ()),
             piece=given["largest_piece"],
             least_share=given["min_share"],
@@ -153,7 +177,7 @@ def _settings(names: Sequence[str], *, dims: int | None, metrics: str, **given: 
 
 def _plan(
     cases: DataSet, model: list[str] | None, device: str, predictions: list[Path] | None, names: tuple[str, ...],
-    settings: Settings, output: Path,
+    settings: Settings, output: Path, journal: Journal | None,
 ) -> Plan:  # fmt: skip
     from samaritan.evaluate.store import Store
     from samaritan.evaluate.unit import Plan
@@ -173,6 +197,7 @@ def _plan(
         settings=settings,
         store=Store(output),
         folders={str(folder): folder for folder in predictions or ()},
+        journal=journal,
     )
 
 

@@ -14,7 +14,7 @@ from samaritan.evaluate.asking import Asked
 from samaritan.evaluate.journal import Entry, to_entry
 from samaritan.evaluate.protocols import Answer, Asking, Protocol, Question
 from samaritan.evaluate.scoring import Row, Scorer
-from samaritan.evaluate.subjects import Subject, Wanted, seeded
+from samaritan.evaluate.subjects import Subject, Wanted
 
 Bools = NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def carry_out(
-    protocol: Protocol, subject: Subject, asked: Asked, scorer: Scorer, *, words: Sequence[object]
+    protocol: Protocol, subject: Subject, asked: Asked, scorer: Scorer, askings: Sequence[Asking]
 ) -> list[Outcome]:
     """Ask for every object of a subject, and return what came of each.
 
@@ -42,13 +42,13 @@ def carry_out(
         About what, of whom.
     scorer
         What is measured.
-    words
-        Of chance: the seed, the case and the protocol; with the object they make each draw its own.
+    askings
+        The questions about each object.
     """
-    talks = []
-    for wanted in subject.wanted:
-        asking = protocol.run(wanted.target, seeded(*words, wanted.value, wanted.instance))
-        talks.append(_Talk(wanted, subject.geometry, asking, scorer, oracle=protocol.oracle))
+    talks = [
+        _Talk(wanted, subject.geometry, asking, scorer, oracle=protocol.oracle)
+        for wanted, asking in zip(subject.wanted, askings, strict=True)
+    ]
     groups = [talks] if protocol.together else [[talk] for talk in talks]
     for group in groups:
         while any(talk.question is not None for talk in group):

@@ -64,5 +64,6 @@ def run(
 def fixed(plan: Plan) -> dict[str, Any]:
     """Return what decides every row of a plan, as JSON: a folder holds runs of one of these only."""
     told = {"data": str(plan.data.root.resolve()), "layout": plan.data.layout, **asdict(plan.settings)}
+    told |= {"journal": plan.journal.sha256} if plan.journal else {}
     found: dict[str, Any] = json.loads(json.dumps(told))  # tuples are lists there
     return found

@@ -23,6 +23,7 @@ from samaritan.evaluate.factors import factors_of
 from samaritan.evaluate.interview import Outcome, carry_out
 from samaritan.evaluate.predictions import GIVEN, read_predicted
 from samaritan.evaluate.protocols import PROTOCOLS, Protocol
+from samaritan.evaluate.replay import Journal
 from samaritan.evaluate.scoring import PREDICTED, Scorer
 from samaritan.evaluate.store import OBJECTS, Store
 from samaritan.evaluate.subjects import Choice, Subject, Wanted, seeded, subjects_of
@@ -44,7 +45,8 @@ class Settings:
 class Plan:
     """A run: what is asked, of whom, about what, and where it is kept. It goes to other processes, with the loaders.
 
-    ``folders`` hold masks that others have made: they count as models that are asked nothing.
+    ``folders`` hold masks that others have made: they count as models that are asked nothing. The questions of a
+    ``journal`` are asked of all models, besides the protocols.
     """
 
     data: DataSet
@@ -53,11 +55,13 @@ class Plan:
     settings: Settings
     store: Store
     folders: Mapping[str, Path] = field(default_factory=dict)
+    journal: Journal | None = None
 
     @property
     def asked(self) -> dict[str, tuple[str, ...]]:
         """The protocols of each model."""
-        return {**dict.fromkeys(self.loaders, self.protocols), **dict.fromkeys(self.folders, (GIVEN,))}
+        names = (*self.protocols, *(self.journal.protocols if self.journal else ()))
+        return {**dict.fromkeys(self.loaders, names), **dict.fromkeys(self.folders, (GIVEN,))}
 
 
 Unit = tuple[str, Case]
@@ -143,15 +147,20 @@ def _given(plan: Plan, name: str, case: Case, geometry: Geometry, subjects: list
 def _asked(
     plan: Plan, case: Case, card: ModelCard, name: str, subjects: list[Subject], interviews: Interviews
 ) -> dict[str, Any]:
-    protocol = PROTOCOLS.get(name)
-    reason = unsuited(protocol, card, plan.settings.choice)
-    if reason:
+    replayed = None if name in plan.protocols else plan.journal
+    protocol = replayed.protocol(name, case.id, subjects) if replayed else PROTOCOLS.get(name)
+    reason = unsuited(protocol, card, plan.settings.choice) if protocol else "the journal asks nothing about it"
+    if protocol is None or reason:
         return {"case": case.id, "skipped": reason}
     unit: dict[str, Any] = {"case": case.id, "objects": []}
     for subject in subjects:
         asked = interviews.about(subject)
-        words = (plan.settings.seed, case.id, name)
-        outcomes = carry_out(protocol, subject, asked, plan.settings.scorer, words=words)
+        if replayed:
+            askings = replayed.askings(name, case.id, subject)
+        else:
+            words = (plan.settings.seed, case.id, name)
+            askings = [protocol.run(it.target, seeded(*words, it.value, it.instance)) for it in subject.wanted]
+        outcomes = carry_out(protocol, subject, asked, plan.settings.scorer, askings)
         pairs = zip(subject.wanted, outcomes, strict=True)
         unit["objects"] += [_object(subject, wanted, outcome) for wanted, outcome in pairs]
     return unit

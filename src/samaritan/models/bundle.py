@@ -55,7 +55,7 @@ def load_bundle(folder: Path, *, runtime: str | None = None, device: str = "auto
     device
         One of ``DEVICES``.
     threads
-        Threads that one call may use; 0 leaves it to the runtime.
+        Threads that one call may use; 0 for what ``OMP_NUM_THREADS`` says, else what the runtime likes.
 
     Raises
     ------

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from samaritan.core.errors import MissingExtraError, WeightsError
+from samaritan.core.parallel import allowed_threads
 from samaritan.models.card import read_weights
 from samaritan.models.device import require_device
 
@@ -113,6 +114,6 @@ def open_session(path: Path, *, device: str, threads: int) -> Any:  # noqa: ANN4
 
 def _session(graph: str | bytes, providers: list[str], threads: int) -> Any:  # noqa: ANN401 - as above
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or allowed_threads()
     options.log_severity_level = _ERRORS_ONLY
     return onnxruntime.InferenceSession(graph, options, providers=providers)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.errors import MissingExtraError, ResourceError, UnknownNameError, WeightsError
+from samaritan.core.parallel import allowed_threads
 from samaritan.models.device import require_device
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
@@ -134,8 +135,8 @@ class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
         # In float32 throughout: left to itself, it computes in bfloat16 where the CPU has it, and masks change.
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        if threads or allowed_threads():
+            options["INFERENCE_NUM_THREADS"] = threads or allowed_threads()
         try:
             self._compiled = _core().compile_model(str(path), "CPU", options)
         except RuntimeError as error:

@@ -12,6 +12,7 @@ import numpy as np
 from samaritan.core.errors import MissingExtraError
 from samaritan.draw.overlay import PALETTE
 from samaritan.evaluate.protocols import PROTOCOLS
+from samaritan.evaluate.replay import first_asked
 from samaritan.evaluate.scoring import PREDICTED
 from samaritan.evaluate.summary import Mean
 
@@ -88,7 +89,8 @@ def _curves(means: Sequence[Mean], metric: str) -> Iterator[tuple[str, str]]:
         steps = {mean.step for curve in curves.values() for mean in curve}
         if len(efforts) < 2 or len(steps) != len(efforts):  # severities of many kinds are no one curve
             continue
-        axis = PROTOCOLS.get(protocol).axis if protocol in PROTOCOLS else "effort"
+        known = first_asked(protocol)
+        axis = PROTOCOLS.get(known).axis if known in PROTOCOLS else "effort"
         figure, axes = new_figure(f"{protocol}: {metric} by {axis}", axis, metric)
         for model, curve in curves.items():
             curve.sort(key=lambda mean: mean.effort)

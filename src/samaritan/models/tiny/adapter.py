@@ -81,7 +81,7 @@ class TinyModel:
     device
         "auto", "cpu", "cuda" or "mps".
     threads
-        Threads that one call may use; 0 leaves it to the runtime: one for each physical core.
+        Threads that one call may use; 0 for what ``OMP_NUM_THREADS`` says, else one for each physical core.
     network
         What to ask in place of the graph, in training; device and threads are then its own matter.
 

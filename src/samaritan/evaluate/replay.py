@@ -1,0 +1,138 @@
+"""A journal asked again: the questions that one model was asked, in a run or a session, put to any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from samaritan.core.errors import CorruptFileError, DataSetError
+from samaritan.evaluate.journal import from_entry, only_kinds
+from samaritan.evaluate.protocols import PROTOCOLS, Asking, Protocol, Question
+from samaritan.evaluate.subjects import Subject
+
+_JOINT = "@"
+# The object that a question is about, then what to_entry writes of the question.
+_NAMES = ("model", "protocol", "case", "value", "instance", "axis", "index", "step", "effort", "prompts")
+_Object = tuple[str, int, int]
+_Told = dict[str, dict[_Object, list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A file of questions, one in a line, as ``samaritan.evaluate.tables.journal_of`` tells them."""
+
+    path: Path
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """What was asked of whom, in order, such as ``clicks@tiny``: each can be asked again.
+
+        Raises
+        ------
+        CorruptFileError
+            If the file is no journal.
+        DataSetError
+            If nothing was asked.
+        """
+        found = tuple(_read(self.path))
+        if not found:
+            raise DataSetError(got=f"{self.path} without a question", wanted="the journal of a run or a session")
+        return found
+
+    @property
+    def sha256(self) -> str:
+        """What tells its content from any other's."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def of_volumes(self) -> bool:
+        """Whether questions are about volumes as a whole."""
+        entries = (entry for objects in _read(self.path).values() for asked in objects.values() for entry in asked)
+        return any(entry["index"] is None for entry in entries)
+
+    def protocol(self, name: str, case: str, subjects: Sequence[Subject]) -> Protocol | None:
+        """Return how a case is asked about; None if nothing was asked about it.
+
+        Raises
+        ------
+        DataSetError
+            If a question is about another slice than the object of its name is asked for in.
+        PromptError
+            If a prompt is of an unknown kind or lies outside.
+        """
+        asked = [found for subject in subjects for found in self._questions(name, case, subject)]
+        if not any(asked):
+            return None
+        known = PROTOCOLS.get(first_asked(name)) if first_asked(name) in PROTOCOLS else _SOME
+        return replace(known, kinds=only_kinds(question for found in asked for question in found))
+
+    def askings(self, name: str, case: str, subject: Subject) -> list[Asking]:
+        """Return the questions about each object of a subject, whatever is answered.
+
+        Raises
+        ------
+        DataSetError, PromptError
+            As ``protocol``.
+        """
+        return [_again(questions) for questions in self._questions(name, case, subject)]
+
+    def _questions(self, name: str, case: str, subject: Subject) -> Iterator[list[Question]]:
+        for wanted in subject.wanted:
+            entries = _read(self.path)[name].get((case, wanted.value, wanted.instance), [])
+            for entry in entries:
+                there = (entry["axis"], entry["index"]) if entry["index"] is not None else None
+                if there != (None if subject.index is None else (subject.axis, subject.index)):
+                    raise DataSetError(
+                        got=f"{self.path.name} asks about {wanted.name} in {there or 'the volume'}",
+                        wanted=f"{(subject.axis, subject.index) if subject.index is not None else 'the volume'}",
+                        fix="Take the data and the options (--dims, --largest-piece) that it was written with",
+                    )
+            yield [from_entry(entry, subject.geometry) for entry in entries]
+
+
+def first_asked(name: str) -> str:
+    """Return the protocol that a name of ``Journal.protocols`` goes back to; of any other name itself."""
+    return name.rpartition(_JOINT)[0] or name
+
+
+def _again(questions: Sequence[Question]) -> Asking:
+    for question in questions:  # noqa: UP028  # a sequence takes no answers
+        yield question
+
+
+def _nobody(*_given: object) -> Asking:
+    """Ask nothing by itself: its questions are those of ``Journal.askings``."""
+    yield from ()
+
+
+_SOME = Protocol(title="questions of a session", run=_nobody, kinds=frozenset(), axis="questions")
+
+
+@lru_cache(maxsize=1)  # a process is about one journal
+def _read(path: Path) -> _Told:
+    """Return questions by name, and by object."""
+    told: _Told = defaultdict(lambda: defaultdict(list))
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise _odd(path, number, "no JSON") from error
+            missing = [name for name in _NAMES if name not in entry] if isinstance(entry, dict) else list(_NAMES)
+            if missing:
+                raise _odd(path, number, f"no {', no '.join(missing)}")
+            about = (str(entry["case"]), int(entry["value"]), int(entry["instance"]))
+            told[f"{entry['protocol']}{_JOINT}{entry['model']}"][about].append(entry)
+    return told
+
+
+def _odd(path: Path, number: int, found: str) -> CorruptFileError:
+    return CorruptFileError(
+        got=f"{path.name}, line {number}: {found}", wanted="a question in each line, as journal.jsonl of a run has them"
+    )
