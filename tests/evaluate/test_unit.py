@@ -1,7 +1,11 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.evaluate.conftest import spoil
 
+from samaritan.core.errors import WriteError
 from samaritan.evaluate.protocols import PROTOCOLS
 from samaritan.evaluate.runner import run
 from samaritan.evaluate.scoring import Scorer
@@ -75,6 +79,26 @@ def test_a_case_that_cannot_be_read_is_an_error_and_asked_again(plan, folder):
     assert "p1_a.nii.gz" in done.error
     assert given.store.get("p1_a", "fake", "box")["error"] == done.error
     assert left(given, unit_of(given)) == ("box", "clicks")
+
+
+def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(plan, monkeypatch):
+    given = plan()
+    write = Path.write_text
+    written = []
+
+    def full(path, *args, **kwargs):
+        if len(written) == 4:  # the first case, and what the objects of the second are like
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return write(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(WriteError, match="the disk is full.* Free some space"):
+            run(given)
+    assert not list(given.store.folder.rglob(".samaritan-*"))
+    ran = run(given)
+    assert (ran.done, ran.kept, ran.errors) == (2, 1, ())
 
 
 def test_processes_and_one_process_find_the_same(plan, tmp_path):

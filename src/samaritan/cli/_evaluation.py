@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from samaritan.evaluate.effort import EFFORT_METRICS, effort_rows
+from samaritan.evaluate.instances import INSTANCE_METRICS
 from samaritan.evaluate.planning import Estimate
 from samaritan.evaluate.runner import Ran
-from samaritan.evaluate.summary import challenge, differences, means
-from samaritan.evaluate.tables import gaps_of, rows_of
+from samaritan.evaluate.summary import calibrations, challenge, differences, means
+from samaritan.evaluate.tables import gaps_of, instances_of, rows_of
 from samaritan.evaluate.unit import Plan
 from samaritan.infer.memory import format_size
 
@@ -35,6 +37,11 @@ def found_by(plan: Plan, ran: Ran, files: Mapping[str, Path]) -> Found:
         "means": [mean.flat() for mean in means(rows, metrics, seed=plan.settings.seed)],
         "differences": [told.flat() for told in differences(rows, metrics[:1], seed=plan.settings.seed)],
         "challenge": challenge(rows),
+        "effort": [mean.flat() for mean in means(effort_rows(rows), EFFORT_METRICS, seed=plan.settings.seed)],
+        "calibration": calibrations(rows),
+        "instances": [
+            mean.flat() for mean in means(list(instances_of(plan)), INSTANCE_METRICS, seed=plan.settings.seed)
+        ],
         "skipped": [{"model": m, "protocol": p, "reason": why} for m, p, why in skipped],
         "errors": [{"model": gap.model, "case": gap.case, "reason": gap.reason} for gap in gaps if gap.kind == "error"],
         "extra": [gap.reason for gap in gaps if gap.kind == "extra"],

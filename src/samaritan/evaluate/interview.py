@@ -21,12 +21,17 @@ Bools = NDArray[np.bool_]
 
 @dataclass(eq=False)
 class Outcome:
-    """What came of one object: rows of scores, seconds of each answer, the journal, and the last mask."""
+    """What came of one object: rows of scores, seconds of each answer, the journal, and the last answer."""
 
     rows: list[Row] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
-    mask: Bools | None = None
+    answer: Answer | None = None
+
+    @property
+    def mask(self) -> Bools | None:
+        """The last mask that was thought best; None if nothing was asked."""
+        return None if self.answer is None else self.answer.mask
 
 
 def carry_out(
@@ -65,14 +70,13 @@ class _Talk:
         self._reference, self._geometry, self._asking = wanted.target.mask, geometry, asking
         self._scorer, self._oracle = scorer, oracle
         self.outcome = Outcome()
-        self._last: Answer | None = None
         self.question: Question | None = next(asking, None)
 
     def ask(self, asked: Asked) -> Answer:
         """Put the open question."""
         assert self.question is not None  # noqa: S101  # whoever asks has looked
         started = time.perf_counter()
-        answer = asked.answer(self.question, self._last)
+        answer = asked.answer(self.question, self.outcome.answer)
         self.outcome.seconds.append(round(time.perf_counter() - started, 6))
         return answer
 
@@ -82,7 +86,7 @@ class _Talk:
         self.outcome.journal.append(to_entry(self.question))
         rows = self._scorer.rows(self._reference, answer, self.question, self._geometry, oracle=self._oracle)
         self.outcome.rows += rows
-        self.outcome.mask, self._last = answer.mask, answer
+        self.outcome.answer = answer
         try:
             self.question = self._asking.send(answer)
         except StopIteration:

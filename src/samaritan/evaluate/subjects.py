@@ -64,12 +64,17 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Subject:
-    """A plane (its ``axis`` and ``index``) or a whole volume (``index`` None), and what is to be found on it."""
+    """A plane (its ``axis`` and ``index``) or a whole volume (``index`` None), and what is to be found on it.
+
+    Of a picture, ``crowd`` has all its instances as labels 1, 2, ... (i, j, 1), those too that are not asked about;
+    None if it has none.
+    """
 
     geometry: Geometry
     axis: Axis
     index: int | None
     wanted: tuple[Wanted, ...]
+    crowd: NDArray[np.int32] | None = None
 
 
 def subjects_of(
@@ -79,7 +84,9 @@ def subjects_of(
     whole = choice.dims == 3 and not geometry.is_2d
     axis = viewing_axis(geometry)
     planes: dict[int | None, list[Wanted]] = defaultdict(list)
-    for item in _few(objects, choice, rng):
+    items = [item for item in objects if choice.wants(item) and item.mask.any()]
+    crowd = label_map(item.mask for item in items if item.instance) if geometry.is_2d else None
+    for item in _few(items, choice, rng):
         index = None if whole else _largest_plane(item.mask, axis)
         grid = geometry if index is None else geometry.plane(axis, index)
         mask = item.mask if index is None else np.ascontiguousarray(take_plane(item.mask, axis, index))
@@ -88,7 +95,7 @@ def subjects_of(
         if np.count_nonzero(target.mask) >= choice.least_share * mask.size:
             planes[index].append(Wanted(item.value, item.name, item.instance, target))
     return [
-        Subject(geometry if index is None else geometry.plane(axis, index), axis, index, tuple(planes[index]))
+        Subject(geometry if index is None else geometry.plane(axis, index), axis, index, tuple(planes[index]), crowd)
         for index in sorted(planes, key=lambda index: -1 if index is None else index)
     ]
 
@@ -112,12 +119,20 @@ def _largest_plane(mask: Bools, axis: Axis) -> int:
     return int(np.count_nonzero(mask, axis=others).argmax())
 
 
+def label_map(masks: Iterable[Bools]) -> NDArray[np.int32] | None:
+    """Return masks as labels 1, 2, ... of one map, later ones on top of earlier ones; None without any."""
+    labels: NDArray[np.int32] | None = None
+    for number, mask in enumerate(masks, start=1):
+        labels = np.zeros(mask.shape, np.int32) if labels is None else labels
+        labels[mask] = number
+    return labels
+
+
 def _few(objects: Iterable[Labelled], choice: Choice, rng: np.random.Generator) -> Sequence[Labelled]:
-    """Return the objects that are asked for, of each label at most so many, in their order."""
+    """Return of the objects of each label at most so many, in their order."""
     by_label: dict[int, list[tuple[int, Labelled]]] = defaultdict(list)
     for at, item in enumerate(objects):
-        if choice.wants(item) and item.mask.any():
-            by_label[item.value].append((at, item))
+        by_label[item.value].append((at, item))
     kept = []
     for items in by_label.values():
         drawn = range(len(items)) if len(items) <= choice.most else rng.choice(len(items), choice.most, replace=False)

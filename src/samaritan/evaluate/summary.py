@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from samaritan.evaluate.protocols.cvpr25 import scores as challenge_scores
+from samaritan.evaluate.scoring import PREDICTED
 from samaritan.evaluate.statistics import Comparison, Interval, compare, holm, interval
 from samaritan.evaluate.subjects import seeded
+from samaritan.metrics import calibration
 
 Row = Mapping[str, Any]
 
@@ -127,6 +129,22 @@ def challenge(rows: Iterable[Row]) -> list[dict[str, Any]]:
         about = {"model": model, "protocol": protocol, "case": case, "modality": first[0]["modality"]}
         found.append({**about, "classes": len(first), **challenge_scores(dice, nsd)})
     return found
+
+
+def calibrations(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return how well each model knows the IoU of what it thinks best, by protocol.
+
+    Where it predicts none, or IoU is not measured, there is nothing. The columns are those of
+    ``samaritan.metrics.Calibration``, and ``count``, of answers.
+    """
+    pairs: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row["choice"] == PREDICTED and row["predicted_iou"] is not None and row.get("iou") is not None:
+            pairs[row["model"], row["protocol"]].append((row["predicted_iou"], row["iou"]))
+    return [
+        {"model": model, "protocol": protocol, **asdict(calibration(*zip(*found, strict=True))), "count": len(found)}
+        for (model, protocol), found in pairs.items()
+    ]
 
 
 def _values(rows: Sequence[Row], metric: str) -> list[float]:

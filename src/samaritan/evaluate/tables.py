@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from samaritan.data import Case
 from samaritan.evaluate.factors import FACTORS
+from samaritan.evaluate.instances import INSTANCE_METRICS
 from samaritan.evaluate.predictions import GIVEN, extra_files
+from samaritan.evaluate.scoring import PREDICTED
 from samaritan.evaluate.store import OBJECTS, Store
 from samaritan.evaluate.unit import Plan
 from samaritan.io.atomic import atomic_path
@@ -29,6 +31,7 @@ KEYS = (
 
 
 OBJECT_TABLE = "objects.parquet"
+INSTANCE_TABLE = "instances.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,23 @@ def rows_of(plan: Plan) -> Iterator[Row]:
                     "predicted_iou": row["predicted_iou"],
                     **{name: value for name, value in row.items() if name not in KEYS},
                 }
+
+
+def instances_of(plan: Plan) -> Iterator[Row]:
+    """Yield how well the instances of each image were found together; see ``samaritan.evaluate.instances``."""
+    for model, protocol, case, unit in _units(plan):
+        for row in unit.get("instances", ()):
+            yield {
+                "model": model,
+                "protocol": protocol,
+                "choice": PREDICTED,
+                "dataset": case.dataset,
+                "case": case.id,
+                "patient": case.subject,
+                "modality": case.modality,
+                "split": case.split,
+                **row,
+            }
 
 
 def gaps_of(plan: Plan) -> Iterator[Gap]:
@@ -106,7 +126,8 @@ def objects_of(plan: Plan) -> Iterator[Row]:
 def write_tables(plan: Plan) -> dict[str, Path]:
     """Write the tables of a run into its folder, and return where they are.
 
-    ``results.parquet`` and ``results.csv``; ``objects.parquet``; ``journal.jsonl``; ``gaps.csv``; ``seconds.parquet``.
+    ``results.parquet`` and ``results.csv``; ``objects.parquet``; ``instances.parquet``; ``journal.jsonl``;
+    ``gaps.csv``; ``seconds.parquet``.
     """
     folder = plan.store.folder
     rows = list(rows_of(plan))
@@ -119,6 +140,7 @@ def write_tables(plan: Plan) -> dict[str, Path]:
         "results": _write_parquet(rows, _schema(plan), folder / "results.parquet"),
         "csv": write_csv(rows, names, folder / "results.csv"),
         "objects": _write_parquet(list(objects_of(plan)), _OBJECTS, folder / OBJECT_TABLE),
+        "instances": _write_parquet(list(instances_of(plan)), _INSTANCES, folder / INSTANCE_TABLE),
         "journal": _write_lines(journal_of(plan), folder / "journal.jsonl"),
         "gaps": write_csv(gaps, ["kind", "model", "protocol", "case", "reason"], folder / "gaps.csv"),
         "seconds": _write_parquet(list(seconds_of(plan)), _SECONDS, folder / "seconds.parquet"),
@@ -160,6 +182,16 @@ _SECONDS = pa.schema(
 _OBJECTS = pa.schema(
     [("case", pa.string()), ("value", pa.int64()), ("instance", pa.int64()), ("volume", pa.bool_())]
     + [(name, pa.float64()) for name in (*FACTORS, "measure")]
+)
+
+
+_INSTANCES = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("model", "protocol", "step", "choice", "dataset", "case", "patient", "modality", "split", "label")
+    ]
+    + [(name, pa.int64()) for name in ("value", "references", "predictions")]
+    + [(name, pa.float64()) for name in ("effort", *INSTANCE_METRICS)]
 )
 
 

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError
+from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError, WriteError
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, take_plane
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case, DataSet, read_image, read_objects
 from samaritan.evaluate.asking import Interviews, Looks
 from samaritan.evaluate.factors import factors_of
+from samaritan.evaluate.instances import instance_rows
 from samaritan.evaluate.interview import Outcome, carry_out
 from samaritan.evaluate.predictions import GIVEN, read_predicted
-from samaritan.evaluate.protocols import PROTOCOLS, Protocol
+from samaritan.evaluate.protocols import PROTOCOLS, Answer, Protocol
 from samaritan.evaluate.replay import Journal
 from samaritan.evaluate.scoring import PREDICTED, Scorer
 from samaritan.evaluate.store import OBJECTS, Store
@@ -110,7 +111,7 @@ def work(plan: Plan, unit: Unit) -> Done:
         interviews = Interviews(model, image, looks=plan.settings.looks, words=(plan.settings.seed, case.id))
         for protocol in wanted:
             plan.store.put(_asked(plan, case, model.card, protocol, subjects, interviews), case.id, name, protocol)
-    except (WeightsError, MissingExtraError):
+    except (WeightsError, MissingExtraError, WriteError):
         raise  # no fault of the case: it would be the same for all
     except SamaritanError as error:
         for protocol in left(plan, unit):
@@ -140,7 +141,8 @@ def _given(plan: Plan, name: str, case: Case, geometry: Geometry, subjects: list
             mask = plane == wanted.value
             scores = plan.settings.scorer.scores(wanted.target.mask, mask, subject.geometry)
             row = {"step": GIVEN, "effort": 0.0, "choice": PREDICTED, "predicted_iou": None, **scores}
-            objects.append(_object(subject, wanted, Outcome(rows=[row], mask=mask)))
+            answer = Answer(mask[None], np.full(1, np.nan, np.float32))
+            objects.append(_object(subject, wanted, Outcome(rows=[row], answer=answer)))
     return {"case": case.id, "objects": objects}
 
 
@@ -152,7 +154,7 @@ def _asked(
     reason = unsuited(protocol, card, plan.settings.choice) if protocol else "the journal asks nothing about it"
     if protocol is None or reason:
         return {"case": case.id, "skipped": reason}
-    unit: dict[str, Any] = {"case": case.id, "objects": []}
+    unit: dict[str, Any] = {"case": case.id, "objects": [], "instances": []}
     for subject in subjects:
         asked = interviews.about(subject)
         if replayed:
@@ -163,6 +165,7 @@ def _asked(
         outcomes = carry_out(protocol, subject, asked, plan.settings.scorer, askings)
         pairs = zip(subject.wanted, outcomes, strict=True)
         unit["objects"] += [_object(subject, wanted, outcome) for wanted, outcome in pairs]
+        unit["instances"] += instance_rows(subject, outcomes)
     return unit
 
 

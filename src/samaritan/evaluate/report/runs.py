@@ -11,20 +11,21 @@ import pyarrow.parquet as pq
 
 from samaritan.core.errors import DataSetError
 from samaritan.evaluate.store import Store
-from samaritan.evaluate.tables import KEYS, OBJECT_TABLE, rows_in
+from samaritan.evaluate.tables import INSTANCE_TABLE, KEYS, OBJECT_TABLE, rows_in
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its folder, what was asked, its rows, what is missing from them, and what the objects are like."""
+    """One run: its folder, what was asked, its rows, what is missing, what objects are like, how instances fit."""
 
     store: Store
     asked: dict[str, Any]
     rows: tuple[Row, ...]
     gaps: tuple[Row, ...]
     objects: tuple[Row, ...] = ()
+    instances: tuple[Row, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,8 +54,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         models = dict.fromkeys(row["model"] for row in run.rows)
         names = {model: f"{model} ({run.name})" if model in seen else model for model in models}
         seen |= set(models)
-        rows = tuple({**row, "model": names[row["model"]], "run": run.name} for row in run.rows)
-        told.append(replace(run, rows=rows))
+        rows, instances = (
+            tuple({**row, "model": names[row["model"]], "run": run.name} for row in table)
+            for table in (run.rows, run.instances)
+        )
+        told.append(replace(run, rows=rows, instances=instances))
     return told
 
 
@@ -71,11 +75,17 @@ def _read(folder: Path) -> Run:
         raise DataSetError(
             got=f"{folder} without {table.name}", wanted="a run that has come to its end", fix="Go on with it first"
         )
-    objects = folder / OBJECT_TABLE
+    objects, instances = (_table(folder / name) for name in (OBJECT_TABLE, INSTANCE_TABLE))
     return Run(
         store,
         asked,
         tuple(pq.read_table(table).to_pylist()),
         tuple(rows_in(folder / "gaps.csv")),
-        tuple(pq.read_table(objects).to_pylist()) if objects.is_file() else (),
+        objects,
+        instances,
     )
+
+
+def _table(path: Path) -> tuple[Row, ...]:
+    """Return the rows of a table; none where a run has none."""
+    return tuple(pq.read_table(path).to_pylist()) if path.is_file() else ()

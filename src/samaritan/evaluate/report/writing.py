@@ -10,12 +10,14 @@ from typing import Any
 
 from samaritan.core.errors import DataSetError, MissingExtraError, SamaritanError
 from samaritan.data import DataSet, open_data
+from samaritan.evaluate.effort import EFFORT_METRICS, effort_rows
+from samaritan.evaluate.instances import INSTANCE_METRICS
 from samaritan.evaluate.report.explained import Explained, explain
 from samaritan.evaluate.report.figures import figures, last_steps
 from samaritan.evaluate.report.gallery import Picture, gallery
 from samaritan.evaluate.report.latex import to_latex
 from samaritan.evaluate.report.runs import Run, metrics_of, read_runs
-from samaritan.evaluate.summary import Difference, Mean, challenge, differences, means
+from samaritan.evaluate.summary import Difference, Mean, calibrations, challenge, differences, means
 from samaritan.evaluate.tables import write_csv
 from samaritan.io.atomic import atomic_path
 
@@ -37,6 +39,9 @@ class Shown:
     breakdowns: dict[str, Sequence[Mean]]
     differences: Sequence[Difference]
     challenge: Sequence[Row]
+    effort: Sequence[Mean]
+    calibration: Sequence[Row]
+    instances: Sequence[Mean]
     explained: Explained
     figures: dict[str, str]
     galleries: dict[str, Sequence[Picture]]
@@ -60,7 +65,8 @@ def write_report(
     -------
     dict
         The page, and ``files``, the folder: ``table.tex``, a figure each as SVG, and as far as there is anything in
-        them ``means.csv``, ``differences.csv``, ``factors.csv``, ``challenge.csv``.
+        them ``means.csv``, ``differences.csv``, ``effort.csv``, ``instances.csv``, ``calibration.csv``,
+        ``challenge.csv``, ``factors.csv``.
 
     Raises
     ------
@@ -84,6 +90,9 @@ def write_report(
         breakdowns={name: _breakdown(rows, metrics[0], name, seed) for name in _WITHIN},
         differences=differences(rows, metrics[:1], seed=seed),
         challenge=challenge(rows),
+        effort=means(effort_rows(rows), EFFORT_METRICS, seed=seed),
+        calibration=calibrations(rows),
+        instances=means([row for run in runs for row in run.instances], INSTANCE_METRICS, seed=seed),
         explained=explain(runs, metrics[0]),
         figures=figures(rows, told, metrics[0]),
         galleries=_galleries(runs, metrics[0], progress),
@@ -148,11 +157,16 @@ def _figure(value: float | None) -> str:
 
 def _files(shown: Shown, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, found in (("means", shown.means), ("differences", shown.differences)):
-        flat = [item.flat() for item in found]
-        if flat:
-            write_csv(flat, list(flat[0]), folder / f"{name}.csv")
-    for name, rows in (("challenge", shown.challenge), ("factors", shown.explained.flat())):
+    tables = {
+        "means": [mean.flat() for mean in shown.means],
+        "differences": [difference.flat() for difference in shown.differences],
+        "effort": [mean.flat() for mean in shown.effort],
+        "instances": [mean.flat() for mean in shown.instances],
+        "calibration": shown.calibration,
+        "challenge": shown.challenge,
+        "factors": shown.explained.flat(),
+    }
+    for name, rows in tables.items():
         if rows:
             write_csv(rows, list(rows[0]), folder / f"{name}.csv")
     texts = {"table.tex": to_latex(shown.means, shown.metrics)}
