@@ -91,6 +91,16 @@ def test_depth_is_in_millimetres_not_voxels():
     assert wide[:2] == (22, 22)  # 7 mm deep: the second block is wider
 
 
+def test_depth_of_a_plane_with_unequal_sides_of_pixels_is_in_millimetres():
+    plane = Geometry((30, 40, 9), np.diag([1.0, 4.0, 3.0, 1.0])).plane("k", 4)
+    mask = np.zeros(plane.shape, bool)
+    mask[2:12, 2:10, 0] = True  # 10 x 32 mm: 5 mm deep
+    mask[14:29, 14:18, 0] = True  # 15 x 16 mm, but 4 pixels wide: 8 mm deep
+    target = Target(mask, plane)
+    assert target.depth.max() == pytest.approx(8)
+    assert people.centre_click(target).voxel[1] in {15, 16}
+
+
 def test_corrections_hit_the_deepest_error_with_the_right_sign():
     reference = SHAPES["disc"][..., None]
     grid = Geometry.picture(80, 64)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import cc3d
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.autoprompt.simulate import Target
+from samaritan.autoprompt.simulate.target import depth_of
 from samaritan.metrics import surface_size
 
 Floats = NDArray[np.floating]
@@ -85,7 +85,7 @@ def _contrast(target: Target, values: NDArray[np.generic]) -> float | None:
     spacing = np.array(target.geometry.spacing)
     diameter = 2 * math.sqrt(np.count_nonzero(mask.any(axis=2)) * spacing[0] * spacing[1] / math.pi)
     reach = max(2 * float(spacing[:2].max()), _RIM * diameter)
-    away = edt.edt(np.ascontiguousarray(~mask), anisotropy=tuple(spacing))
+    away = depth_of(~mask, target.geometry, ends_at_border=False)
     ground = (away > 0) & (away <= reach)
     if not ground.any():
         return None

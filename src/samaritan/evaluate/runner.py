@@ -53,12 +53,20 @@ def run(
     waiting, kept = waiting_units(plan)
     apply = mapper or partial(mapped, workers=min(workers, max(1, len(waiting))))
     errors = []
+    # Of each model those with many labels first, or all wait at the end for the one that has an atlas.
+    models = list(plan.asked)
+    waiting.sort(key=lambda unit: (models.index(unit[0]), -_labels(unit)))
     for count, done in enumerate(apply(partial(work, plan), waiting), start=1):
         if done.error:
             errors.append((done.case, done.error))
         if progress:
             progress(done.model, count, len(waiting))
     return Ran(len(waiting), kept, tuple(errors))
+
+
+def _labels(unit: Unit) -> int:
+    _, case = unit
+    return len(case.reference.names) if case.reference else 0
 
 
 def fixed(plan: Plan) -> dict[str, Any]:

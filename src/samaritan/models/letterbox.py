@@ -188,7 +188,9 @@ class _Span:
     def resize(self, lines: NDArray[Any], fill: float | None) -> Floats:
         """Resize (n, pixels of the plane) to (n, pixels of the frame); the margin is ``fill`` or, if None, the ends."""
         around = ((0, 0), self.margin)
-        if fill is None:
+        if not any(self.margin):  # padding by nothing would copy all the same
+            lines = np.asarray(lines, np.float32)
+        elif fill is None:
             lines = np.pad(lines, around, "edge")
         else:
             lines = np.pad(np.asarray(lines, np.float32), around, constant_values=fill)
