@@ -43,7 +43,7 @@ def test_figures_tables_and_a_second_time(run, folder, place):
     assert shown.code == 0, shown.err
     assert "8 objects in 4 cases" in shown.out
     rows = pq.read_table(place / "out" / "results.parquet").to_pylist()
-    assert {row["protocol"] for row in rows} == {"box", "points-centre", "clicks"}
+    assert {row["protocol"] for row in rows} == {"m1", "box", "clicks"}
     assert {row["label"] for row in rows} == {"liver", "kidney"}
     assert all(0 <= row["dice"] <= 1 for row in rows)
     journal = [json.loads(line) for line in (place / "out" / "journal.jsonl").read_text().splitlines()]

@@ -8,7 +8,7 @@ from samaritan.core.image import Image, LabelMap
 from samaritan.data import open_data
 from samaritan.evaluate.runner import run
 from samaritan.evaluate.subjects import Choice
-from samaritan.evaluate.tables import instances_of
+from samaritan.evaluate.tables import tables_of
 from samaritan.evaluate.unit import Settings
 from samaritan.io import write
 from samaritan.testing.fake_model import FakeModel
@@ -35,7 +35,7 @@ def found(plan, cells, **options):
     given = plan(data=cells, **options)
     ran = run(given)
     assert not ran.errors
-    return list(instances_of(given))
+    return tables_of(given).instances
 
 
 def test_answers_to_prompts_are_counted_together(plan, cells):
@@ -63,7 +63,7 @@ def test_what_is_found_of_everything_is_compared_with_all_instances_asked_about_
 def test_labels_without_instances_have_no_row(plan):
     given = plan(protocols=("box", "everything"))
     run(given)
-    assert list(instances_of(given)) == []
+    assert tables_of(given).instances == []
 
 
 class _Greedy(FakeModel):

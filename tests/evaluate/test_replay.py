@@ -7,7 +7,7 @@ from samaritan.evaluate.replay import Journal
 from samaritan.evaluate.runner import run
 from samaritan.evaluate.store import Store
 from samaritan.evaluate.subjects import Choice
-from samaritan.evaluate.tables import rows_of, write_tables
+from samaritan.evaluate.tables import tables_of, write_tables
 from samaritan.evaluate.unit import Settings
 from samaritan.testing.fake_model import FakeModel
 
@@ -19,7 +19,7 @@ def written(plan):
     def make(**options):
         given = plan(**options)
         run(given)
-        return given, Journal(write_tables(given)["journal"])
+        return given, Journal(write_tables(given, tables_of(given))["journal"])
 
     return make
 
@@ -38,7 +38,7 @@ def test_the_same_model_answers_the_same(written, plan, tmp_path, protocols, dim
     assert journal.of_volumes == (dims == 3)
     again = plan(protocols=(), journal=journal, settings=settings, store=Store(tmp_path / "again"))
     run(again)
-    before, after = list(rows_of(first)), list(rows_of(again))
+    before, after = tables_of(first).rows, tables_of(again).rows
     assert told(after) == told(before)
     assert [row["protocol"] for row in after] == [f"{row['protocol']}@fake" for row in before]
 
@@ -47,7 +47,7 @@ def test_another_model_gets_the_clicks_that_followed_the_first_ones_answers(writ
     _, journal = written(protocols=("clicks",))
     other = plan(protocols=("clicks",), loaders={"other": _Blind}, journal=journal, store=Store(tmp_path / "other"))
     run(other)
-    wrote = [json.loads(line) for line in write_tables(other)["journal"].read_text().splitlines()]
+    wrote = [json.loads(line) for line in write_tables(other, tables_of(other))["journal"].read_text().splitlines()]
     by_name = {}
     for entry in wrote:
         by_name.setdefault(entry["protocol"], []).append(entry["prompts"])

@@ -94,7 +94,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(plan, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
-        with pytest.raises(WriteError, match="the disk is full.* Free some space"):
+        with pytest.raises(WriteError, match=r"the disk is full\. Free some space"):
             run(given)
     assert not list(given.store.folder.rglob(".samaritan-*"))
     ran = run(given)

@@ -11,7 +11,7 @@ from samaritan.core.image import Image
 from samaritan.data import open_data
 from samaritan.evaluate.runner import fixed, run
 from samaritan.evaluate.store import Store
-from samaritan.evaluate.tables import write_tables
+from samaritan.evaluate.tables import tables_of, write_tables
 from samaritan.evaluate.unit import Plan, Settings
 from samaritan.io import write
 from samaritan.models import load_model
@@ -55,7 +55,7 @@ def test_a_cluster_finds_what_processes_find(plan, tmp_path):
         ran = how(given)
         assert (ran.done, ran.kept, ran.errors) == (4, 0, ())
     assert [count for _, count, _ in told] == [1, 2, 3, 4]
-    one, other = write_tables(here), write_tables(there)
+    one, other = write_tables(here, tables_of(here)), write_tables(there, tables_of(there))
     for name in ("results", "csv", "objects", "journal", "gaps"):
         assert one[name].read_bytes() == other[name].read_bytes()
     assert run_on_ray(there, **HERE).kept == 4

@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-from training.tiny.cases import View
 
+from samaritan.adapt.prompted.view import View
 from samaritan.data.synthesis import draw_scene
 
 

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 
 from training.tiny import overfit  # noqa: E402
-from training.tiny.cases import View  # noqa: E402
-from training.tiny.task import Plan  # noqa: E402
 
+from samaritan.adapt.prompted.tiny import Plan  # noqa: E402
+from samaritan.adapt.prompted.view import View  # noqa: E402
 from samaritan.models.tiny import FOLDER  # noqa: E402
 from samaritan.models.tiny.adapter import TinyModel  # noqa: E402
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training.tiny.cases import View
-from training.tiny.scenes import SCENE_SHARE, Balanced, Sampler, anchor_of
+from training.tiny.scenes import SCENE_SHARE, Sampler
+
+from samaritan.adapt.prompted.view import Balanced, View, anchor_of
 
 
 def test_samples_are_valid(views):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from training.tiny import sheet
-from training.tiny.scenes import Sample, Sampler
+from training.tiny.scenes import Sampler
 
+from samaritan.adapt.prompted.crops import Sample
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, MaskPrompt, Point, Prompts, Scribble
 from samaritan.data.synthesis import contact_sheet

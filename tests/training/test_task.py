@@ -9,12 +9,12 @@ import pytest
 import torch
 from tests.training.helpers import two_discs, write_cases
 from training.tiny import pieces
-from training.tiny.losses import loss_terms
 from training.tiny.scenes import Sampler
-from training.tiny.task import Plan, TinyTask, corrected, is_lone_click
+from training.tiny.task import TinyTask
 from training.tiny.train import groups, make_network
 
 from samaritan.adapt import Settings, fit
+from samaritan.adapt.prompted.tiny import Plan, corrected, is_lone_click, loss_terms
 from samaritan.autoprompt.simulate import Target, centre_click
 from samaritan.core.geometry import Geometry
 from samaritan.core.prompts import Box, Point, Prompts

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, jittered_box, tight_box
 from samaritan.core.prompts import Prompts
 from samaritan.io.atomic import atomic_path
@@ -29,7 +30,7 @@ from samaritan.models.tiny.network import TinyNetwork
 from training.arguments import cache_file, cases_folder, checkpoint_file, run_script, weights_file
 from training.clicks import corrected
 from training.measures import iou
-from training.tiny.cases import View, load_views, split
+from training.tiny.cases import load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.quick_check import letterbox, model_of, picture
 

@@ -18,6 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from samaritan.adapt.prompted.view import View
 from samaritan.io.atomic import atomic_path
 
 Array = NDArray[Any]
@@ -65,23 +66,6 @@ class Case:
     def family(self) -> str:
         """The collection it comes from."""
         return FAMILIES.get(self.dataset, self.dataset)
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A 2D image with its objects.
-
-    `parts` numbers the connected pieces of all labels (0 is background); an object is a set of parts: one piece, or
-    all pieces of a label. `structures` says what each object is: the value of its label.
-    """
-
-    family: str
-    modality: str
-    image: Array | None  # uint8 (h, w) or (h, w, 3); None for label maps without an image
-    parts: Array  # uint16 (h, w)
-    objects: tuple[tuple[int, ...], ...]  # part numbers
-    structures: tuple[int, ...]  # as many as there are objects
-    case: str = ""  # the id of the case it is of, if it is of one
 
 
 def training_cases(data: Path) -> list[Case]:

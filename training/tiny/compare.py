@@ -21,15 +21,17 @@ import onnxruntime
 
 from samaritan.adapt import Settings, fit
 from samaritan.adapt.journal import read
+from samaritan.adapt.prompted.tiny import Plan
+from samaritan.adapt.prompted.view import View
 from samaritan.models.tiny.adapter import GRAPH_FILE
 from samaritan.models.tiny.network import Design, TinyNetwork
 from samaritan.models.tiny.prompt_maps import CHANNELS
 from samaritan.models.tiny.zoom import FRAME_SIDE
 from training.arguments import cache_file, cases_folder, count, run_script
-from training.tiny.cases import VALIDATION_FAMILIES, View, by_family, load_views, split
+from training.tiny.cases import VALIDATION_FAMILIES, by_family, load_views, split
 from training.tiny.export import export
 from training.tiny.quick_check import check
-from training.tiny.task import Plan, TinyTask
+from training.tiny.task import TinyTask
 from training.tiny.train import groups, make_network
 
 

@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samaritan.adapt import Settings, fit
+from samaritan.adapt.prompted.tiny import Plan
+from samaritan.adapt.prompted.view import View
 from samaritan.models.tiny.network import TinyNetwork
 from training.arguments import cache_file, cases_folder, count, run_script
-from training.tiny.cases import VALIDATION_FAMILIES, View, by_family, load_views, split
+from training.tiny.cases import VALIDATION_FAMILIES, by_family, load_views, split
 from training.tiny.quick_check import check, some_of_each
-from training.tiny.task import Plan, TinyTask
+from training.tiny.task import TinyTask
 from training.tiny.train import average_decay, groups, make_network
 
 LEAST_CASES = 4  # of a family

@@ -15,10 +15,11 @@ import torch
 
 from samaritan.adapt import Result, Settings, fit
 from samaritan.adapt.journal import read
+from samaritan.adapt.prompted.tiny import Plan
 from samaritan.models.tiny.network import TinyNetwork
 from training.arguments import count, run_script
 from training.tiny.export import export
-from training.tiny.task import Plan, TinyTask
+from training.tiny.task import TinyTask
 from training.tiny.train import groups, make_network
 
 SIDE = 96  # of the crops, in pixels

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from samaritan.adapt import Settings, fit
+from samaritan.adapt.prompted.tiny import Batch, Plan
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, tight_box
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny import FOLDER, prompts
@@ -25,10 +27,10 @@ from samaritan.models.tiny.network import NETWORK_FILE, TinyNetwork, load_networ
 from samaritan.models.tiny.zoom import FRAME_SIDE, Zoom
 from training.arguments import cache_file, cases_folder, count, run_script
 from training.measures import lowest
-from training.tiny.cases import View, load_views, split
+from training.tiny.cases import load_views, split
 from training.tiny.depthwise import freeze_depthwise
 from training.tiny.quick_check import check, letterbox, model_of, picture, some_of_each
-from training.tiny.task import Batch, Plan, TinyTask
+from training.tiny.task import TinyTask
 from training.tiny.train import groups
 
 Array = NDArray[Any]

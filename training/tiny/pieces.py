@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import felzenszwalb
 
-from training.tiny.cases import View, by_family, read_cache, write_cache
+from samaritan.adapt.prompted.view import View
+from training.tiny.cases import by_family, read_cache, write_cache
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]

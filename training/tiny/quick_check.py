@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import RGB, Image
@@ -24,9 +25,10 @@ from samaritan.core.prompts import Box, Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import TinyModel
 from samaritan.models.tiny.network import TinyNetwork
+from samaritan.models.tiny.torch_graph import TorchGraph
 from training.arguments import cache_file, cases_folder, count, run_script, weights_file
 from training.measures import dice, family_means, macro
-from training.tiny.cases import View, by_family, load_views, split
+from training.tiny.cases import by_family, load_views, split
 from training.tiny.checkpoint import read_network
 
 Array = NDArray[Any]
@@ -34,21 +36,6 @@ Array = NDArray[Any]
 SIDE = 512
 MAX_OBJECTS = 3  # of a view, the largest
 MIN_SHARE = 0.001  # of the image that an object must cover, as in the benchmark
-
-
-class TorchGraph:
-    """A network in training, as the adapter asks the exported graph."""
-
-    def __init__(self, network: TinyNetwork) -> None:
-        self._network = network.eval()
-
-    @torch.no_grad()
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Map `image` and `prompt_maps` to `logits` and `iou`."""
-        device = next(self._network.parameters()).device
-        image, maps = (torch.tensor(inputs[name], device=device) for name in ("image", "prompt_maps"))
-        masks = self._network(image, maps)
-        return {"logits": masks.logits.cpu().numpy(), "iou": masks.predicted_iou.cpu().numpy()}
 
 
 def model_of(network: TinyNetwork) -> TinyModel:

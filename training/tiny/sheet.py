@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import ndimage
 
+from samaritan.adapt.prompted.crops import Sample
+from samaritan.adapt.prompted.tiny import Plan
 from samaritan.autoprompt.simulate import Target, simulate
 from samaritan.core.prompts import MaskPrompt, Prompts
 from samaritan.data.synthesis import Scene, contact_sheet
 from samaritan.draw.overlay import PALETTE, Layer, View, save, tile
 from training.arguments import cache_file, cases_folder, count, crop_side, run_script
-from training.tiny.scenes import Sample, Sampler
-from training.tiny.task import Plan, TinyTask
+from training.tiny.scenes import Sampler
+from training.tiny.task import TinyTask
 
 Picture = NDArray[np.uint8]
 

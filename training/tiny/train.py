@@ -16,14 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from samaritan.adapt import Group, Settings, fit
+from samaritan.adapt.prompted.tiny import Plan
+from samaritan.adapt.prompted.view import View
 from samaritan.models.tiny.network import DESIGN, Design, TinyNetwork
 from training.arguments import cache_file, cases_folder, count, crop_side, rate, run_script, weights_file, workers
-from training.tiny.cases import View, load_views, split
+from training.tiny.cases import load_views, split
 from training.tiny.checkpoint import read_network
 from training.tiny.depthwise import freeze_depthwise
 from training.tiny.imagenet import load_imagenet
 from training.tiny.quick_check import check
-from training.tiny.task import Plan, TinyTask
+from training.tiny.task import TinyTask
 
 WATCHED = 3  # one in so many of the held-out views is looked at in between
 AVERAGED = 0.2  # of the run: how far the moving average of the weights, which ships, reaches back

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from samaritan._version import __version__
-from samaritan.cli import cache, convert, demo, evaluate, export, info, inspect, models, report, segment, synthesize
+from samaritan.cli import (
+    adapt,
+    cache,
+    convert,
+    demo,
+    evaluate,
+    export,
+    info,
+    inspect,
+    models,
+    report,
+    segment,
+    synthesize,
+)
 from samaritan.cli._errors import guarded
 from samaritan.cli._order import OrderedCommand
 
@@ -41,6 +54,7 @@ def program() -> Callable[..., Any]:
     app.command()(guarded(inspect.inspect))
     app.command()(guarded(evaluate.evaluate))
     app.command()(guarded(report.report))
+    app.command()(guarded(adapt.adapt))
     app.command()(guarded(convert.convert))
     app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))

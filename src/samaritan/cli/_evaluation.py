@@ -13,7 +13,7 @@ from samaritan.evaluate.instances import INSTANCE_METRICS
 from samaritan.evaluate.planning import Estimate
 from samaritan.evaluate.runner import Ran
 from samaritan.evaluate.summary import calibrations, challenge, differences, means
-from samaritan.evaluate.tables import gaps_of, instances_of, rows_of
+from samaritan.evaluate.tables import Tables
 from samaritan.evaluate.unit import Plan
 from samaritan.infer.memory import format_size
 
@@ -23,11 +23,9 @@ _TOLD = 5  # errors that are told; gaps.csv has all
 _CELL = 22
 
 
-def found_by(plan: Plan, ran: Ran, files: Mapping[str, Path]) -> Found:
+def found_by(plan: Plan, ran: Ran, tables: Tables, files: Mapping[str, Path]) -> Found:
     """Return what a run found, for JSON."""
-    rows = list(rows_of(plan))
-    metrics = plan.settings.scorer.metrics
-    gaps = list(gaps_of(plan))
+    rows, gaps, metrics = tables.rows, tables.gaps, plan.settings.scorer.metrics
     skipped = sorted({(gap.model, gap.protocol, gap.reason) for gap in gaps if gap.kind == "skipped"})
     return {
         "output": str(plan.store.folder),
@@ -39,9 +37,7 @@ def found_by(plan: Plan, ran: Ran, files: Mapping[str, Path]) -> Found:
         "challenge": challenge(rows),
         "effort": [mean.flat() for mean in means(effort_rows(rows), EFFORT_METRICS, seed=plan.settings.seed)],
         "calibration": calibrations(rows),
-        "instances": [
-            mean.flat() for mean in means(list(instances_of(plan)), INSTANCE_METRICS, seed=plan.settings.seed)
-        ],
+        "instances": [mean.flat() for mean in means(tables.instances, INSTANCE_METRICS, seed=plan.settings.seed)],
         "skipped": [{"model": m, "protocol": p, "reason": why} for m, p, why in skipped],
         "errors": [{"model": gap.model, "case": gap.case, "reason": gap.reason} for gap in gaps if gap.kind == "error"],
         "extra": [gap.reason for gap in gaps if gap.kind == "extra"],

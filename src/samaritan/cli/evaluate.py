@@ -77,15 +77,15 @@ def evaluate(
 ) -> None:
     """Measure how well models segment a data set.
 
-    Without a protocol, a suite or a journal: box, points-centre, clicks. A run goes on where it was left: the same line
-    again. Leaves with exit code 1 if some cases failed.
+    Without a protocol, a suite or a journal: m1, box, clicks. A run goes on where it was left: the same line again.
+    Leaves with exit code 1 if some cases failed.
     """
     from samaritan.cli._evaluation import defined, expectation, found_by, in_words
     from samaritan.data import open_data
     from samaritan.evaluate.planning import estimate
     from samaritan.evaluate.protocols import chosen
     from samaritan.evaluate.runner import fixed
-    from samaritan.evaluate.tables import write_tables
+    from samaritan.evaluate.tables import tables_of, write_tables
 
     asked_again = _journal(journal)
     names = () if asked_again and not (protocol or suite) else chosen(protocol or (), suite or ())
@@ -116,8 +116,8 @@ def evaluate(
     plan.store.begin(asked)
     with progress_bar(quiet=as_json_) as report:
         ran = _run(plan, device=device, workers=workers, ray=ray, progress=report)
-    files = write_tables(plan)
-    found = found_by(plan, ran, files)
+    tables = tables_of(plan)
+    found = found_by(plan, ran, tables, write_tables(plan, tables))
     typer.echo(as_json(defined(found)) if as_json_ else in_words(found))
     if found["errors"] or found["extra"]:
         raise typer.Exit(_SOME_FAILED)

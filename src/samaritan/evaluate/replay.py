@@ -25,7 +25,7 @@ _Told = dict[str, dict[_Object, list[dict[str, Any]]]]
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A file of questions, one in a line, as ``samaritan.evaluate.tables.journal_of`` tells them."""
+    """A file of questions, one in a line, as ``samaritan.evaluate.tables`` has them."""
 
     path: Path
 

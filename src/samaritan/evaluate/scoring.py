@@ -35,13 +35,16 @@ class Scorer:
         """Yield a row for the mask that the model thinks best, and with ``oracle`` one for that which is."""
         chosen = [] if question.prompts is None else [(PREDICTED, 0)]  # of everything none is meant for the object
         chosen += [(ORACLE, _best(reference, answer))] if oracle else []
+        measured: dict[int, dict[str, float | None]] = {}  # mostly the best is the one that the model thinks best
         for choice, which in chosen:
+            if which not in measured:
+                measured[which] = self.scores(reference, answer.masks[which], geometry)
             yield {
                 "step": question.step,
                 "effort": question.effort,
                 "choice": choice,
                 "predicted_iou": _known(float(answer.scores[which])),
-                **self.scores(reference, answer.masks[which], geometry),
+                **measured[which],
             }
 
     def scores(self, reference: Bools, mask: Bools, geometry: Geometry) -> dict[str, float | None]:

@@ -12,7 +12,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -163,6 +162,8 @@ def _wilcoxon(differences: Floats) -> float:
         return float("nan")
     if not differences.any():
         return 1.0
+    from scipy import stats  # noqa: PLC0415 - it takes a second, and runs of one model compare nothing
+
     with warnings.catch_warnings():  # of ties and few values: the p is then that of the normal approximation
         warnings.simplefilter("ignore")
         return float(stats.wilcoxon(differences).pvalue)
@@ -172,5 +173,7 @@ def _rank_biserial(differences: Floats) -> float:
     moved = differences[differences != 0]
     if not len(moved):
         return 0.0 if len(differences) else float("nan")
+    from scipy import stats  # noqa: PLC0415 - as above
+
     ranks = stats.rankdata(np.abs(moved))
     return float((ranks * np.sign(moved)).sum() / ranks.sum())

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.autoprompt.simulate import Target
-from samaritan.core.geometry import AXES, Axis, Geometry, axis_number
+from samaritan.core.geometry import Axis, Geometry, axis_number
 from samaritan.core.image import take_plane
 from samaritan.data import Labelled
 from samaritan.evaluate.protocols.components import components
+from samaritan.infer.planes import viewing_axis
 
 Bools = NDArray[np.bool_]
 Dims = Literal[2, 3]
-
-_THICK = 1.5  # times the spacing of the others: an axis that scans are looked at along
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,6 @@ def subjects_of(
         Subject(geometry if index is None else geometry.plane(axis, index), axis, index, tuple(planes[index]), crowd)
         for index in sorted(planes, key=lambda index: -1 if index is None else index)
     ]
-
-
-def viewing_axis(geometry: Geometry) -> Axis:
-    """Return the axis that slices are looked at along: the one with thick slices, if there is one, else k."""
-    spacing = np.array(geometry.spacing)
-    thickest = int(spacing.argmax())
-    others = np.delete(spacing, thickest)
-    return AXES[thickest] if not geometry.is_2d and spacing[thickest] >= _THICK * others.max() else "k"
 
 
 def seeded(*words: object) -> np.random.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,114 +45,93 @@ class Gap:
     reason: str
 
 
-def rows_of(plan: Plan) -> Iterator[Row]:
-    """Yield the scored answers of a run, by model, protocol and case, as far as it has come."""
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a run has found, by model, protocol and case, as far as it has come.
+
+    Attributes
+    ----------
+    rows
+        A row for each answer that was scored.
+    instances
+        How well the instances of each image were found together; see ``samaritan.evaluate.instances``.
+    journal
+        Every question, with the model that it was asked of and what it was about.
+    seconds
+        How long each answer took, the first of a plane with its encoding; apart, as it differs every time.
+    objects
+        What objects are like, by case; see ``samaritan.evaluate.factors``.
+    gaps
+        What could not be asked, and why.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
+    journal: list[Row] = field(default_factory=list)
+    seconds: list[Row] = field(default_factory=list)
+    objects: list[Row] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+def tables_of(plan: Plan) -> Tables:
+    """Return the tables of a run; each unit is read once."""
+    tables = Tables()
     for model, protocol, case, unit in _units(plan):
+        asked = {"model": model, "protocol": protocol}
+        about = {
+            "dataset": case.dataset,
+            "case": case.id,
+            "patient": case.subject,
+            "modality": case.modality,
+            "split": case.split,
+        }
+        tables.gaps.extend(
+            Gap(kind, model, protocol, case.id, unit[kind]) for kind in ("error", "skipped") if kind in unit
+        )
+        tables.instances.extend({**asked, "choice": PREDICTED, **about, **row} for row in unit.get("instances", ()))
         for item in unit.get("objects", ()):
-            for row in item["rows"]:
-                yield {
-                    "model": model,
-                    "protocol": protocol,
-                    "step": row["step"],
-                    "effort": row["effort"],
-                    "choice": row["choice"],
-                    "dataset": case.dataset,
-                    "case": case.id,
-                    "patient": case.subject,
-                    "modality": case.modality,
-                    "split": case.split,
-                    "label": item["name"],
-                    "value": item["value"],
-                    "instance": item["instance"],
-                    "axis": item["axis"],
-                    "index": item["index"],
-                    "predicted_iou": row["predicted_iou"],
-                    **{name: value for name, value in row.items() if name not in KEYS},
-                }
-
-
-def instances_of(plan: Plan) -> Iterator[Row]:
-    """Yield how well the instances of each image were found together; see ``samaritan.evaluate.instances``."""
-    for model, protocol, case, unit in _units(plan):
-        for row in unit.get("instances", ()):
-            yield {
-                "model": model,
-                "protocol": protocol,
-                "choice": PREDICTED,
-                "dataset": case.dataset,
-                "case": case.id,
-                "patient": case.subject,
-                "modality": case.modality,
-                "split": case.split,
-                **row,
-            }
-
-
-def gaps_of(plan: Plan) -> Iterator[Gap]:
-    """Yield what could not be asked, and why."""
-    for model, protocol, case, unit in _units(plan):
-        for kind in ("error", "skipped"):
-            if kind in unit:
-                yield Gap(kind, model, protocol, case.id, unit[kind])
+            which = {name: item[name] for name in ("value", "instance", "axis", "index")}
+            tables.rows.extend({**asked, **about, "label": item["name"], **which, **row} for row in item["rows"])
+            whose = {**asked, "case": case.id, "name": item["name"], **which}
+            tables.journal.extend({**whose, **entry} for entry in item["journal"])
+            tables.seconds.extend(
+                {**asked, "case": case.id, "step": entry["step"], "seconds": seconds}
+                for entry, seconds in zip(item["journal"], item["seconds"], strict=True)
+            )
     for model, folder in plan.folders.items():
-        for path in extra_files(folder, [case.id for case in plan.data.cases]):
-            yield Gap("extra", model, GIVEN, "", f"{path} is of no case")
-
-
-def journal_of(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Yield the journal of a run: every question, with the model that it was asked of and what it was about."""
-    for model, protocol, case, unit in _units(plan):
-        for item in unit.get("objects", ()):
-            about = {name: item[name] for name in ("value", "name", "instance", "axis", "index")}
-            for entry in item["journal"]:
-                yield {"model": model, "protocol": protocol, "case": case.id, **about, **entry}
-
-
-def seconds_of(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Yield how long each answer took, the first of a plane with its encoding; apart, as it differs every time."""
-    for model, protocol, case, unit in _units(plan):
-        for item in unit.get("objects", ()):
-            for entry, seconds in zip(item["journal"], item["seconds"], strict=True):
-                yield {"model": model, "protocol": protocol, "case": case.id, "step": entry["step"], "seconds": seconds}
-
-
-def objects_of(plan: Plan) -> Iterator[Row]:
-    """Yield what the objects of a run are like, by case; see ``samaritan.evaluate.factors``."""
+        stray = extra_files(folder, [case.id for case in plan.data.cases])
+        tables.gaps.extend(Gap("extra", model, GIVEN, "", f"{path} is of no case") for path in stray)
     for unit in plan.store.units([case.id for case in plan.data.cases], OBJECTS):
-        for item in unit["objects"]:
-            yield {"case": unit["case"], **item}
+        tables.objects.extend({"case": unit["case"], **item} for item in unit["objects"])
+    return tables
 
 
-def write_tables(plan: Plan) -> dict[str, Path]:
+def write_tables(plan: Plan, tables: Tables) -> dict[str, Path]:
     """Write the tables of a run into its folder, and return where they are.
 
     ``results.parquet`` and ``results.csv``; ``objects.parquet``; ``instances.parquet``; ``journal.jsonl``;
     ``gaps.csv``; ``seconds.parquet``.
     """
     folder = plan.store.folder
-    rows = list(rows_of(plan))
     names = [*KEYS, *plan.settings.scorer.metrics]
-    gaps = [
-        {"kind": g.kind, "model": g.model, "protocol": g.protocol, "case": g.case, "reason": g.reason}
-        for g in gaps_of(plan)
-    ]
+    gaps = [asdict(gap) for gap in tables.gaps]
     return {
-        "results": _write_parquet(rows, _schema(plan), folder / "results.parquet"),
-        "csv": write_csv(rows, names, folder / "results.csv"),
-        "objects": _write_parquet(list(objects_of(plan)), _OBJECTS, folder / OBJECT_TABLE),
-        "instances": _write_parquet(list(instances_of(plan)), _INSTANCES, folder / INSTANCE_TABLE),
-        "journal": _write_lines(journal_of(plan), folder / "journal.jsonl"),
-        "gaps": write_csv(gaps, ["kind", "model", "protocol", "case", "reason"], folder / "gaps.csv"),
-        "seconds": _write_parquet(list(seconds_of(plan)), _SECONDS, folder / "seconds.parquet"),
+        "results": _write_parquet(tables.rows, _schema(plan), folder / "results.parquet"),
+        "csv": write_csv(tables.rows, names, folder / "results.csv"),
+        "objects": _write_parquet(tables.objects, _OBJECTS, folder / OBJECT_TABLE),
+        "instances": _write_parquet(tables.instances, _INSTANCES, folder / INSTANCE_TABLE),
+        "journal": _write_lines(tables.journal, folder / "journal.jsonl"),
+        "gaps": write_csv(gaps, [f.name for f in fields(Gap)], folder / "gaps.csv"),
+        "seconds": _write_parquet(tables.seconds, _SECONDS, folder / "seconds.parquet"),
     }
 
 
 def write_csv(rows: Sequence[Row], names: Sequence[str], path: Path) -> Path:
     """Write rows as CSV with the columns ``names``."""
     with atomic_path(path) as staged, staged.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([row[name] for name in names] for row in rows)
     return path
 
 
@@ -208,7 +187,7 @@ def _write_parquet(rows: list[Row], schema: pa.Schema, path: Path) -> Path:
     return path
 
 
-def _write_lines(entries: Iterator[dict[str, Any]], path: Path) -> Path:
+def _write_lines(entries: Sequence[Row], path: Path) -> Path:
     with atomic_path(path) as staged, staged.open("w", encoding="utf-8") as file:
         for entry in entries:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -16,6 +16,7 @@ from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompt
 Bools = NDArray[np.bool_]
 
 # Spacings that differ by less are the same but for rounding.
+_THICK = 1.5  # times the spacing of the others: an axis that scans are looked at along
 _ISOTROPIC = 1.01
 
 
@@ -48,6 +49,14 @@ def choose_axis(prompts: Prompts, axis: Axis | None = None) -> Axis:
                 fix=f"Choose axis {lasso.axis}" if axis else "Draw all lassos along one axis, or choose the axis",
             )
     return chosen
+
+
+def viewing_axis(geometry: Geometry) -> Axis:
+    """Return the axis that slices are looked at along: the one with thick slices, if there is one, else k."""
+    spacing = np.array(geometry.spacing)
+    thickest = int(spacing.argmax())
+    others = np.delete(spacing, thickest)
+    return AXES[thickest] if not geometry.is_2d and spacing[thickest] >= _THICK * others.max() else "k"
 
 
 def _drawn_in(prompts: Prompts) -> Axis | None:

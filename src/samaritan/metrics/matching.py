@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from samaritan.core.errors import GeometryMismatchError, ImageError
 
@@ -32,6 +31,8 @@ class Overlaps:
         # An allowed pair is worth more than all that the IoU of others could add up to.
         allowed = self.iou >= least_iou
         worth = np.where(allowed & (self.iou > 0), self.iou + min(self.iou.shape), 0)
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - it takes a third of a second
+
         rows, columns = linear_sum_assignment(worth, maximize=True)
         found = worth[rows, columns] > 0
         return np.asarray(self.iou[rows, columns][found])

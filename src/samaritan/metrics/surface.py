@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from samaritan.core.errors import GeometryMismatchError
+from samaritan.core.parallel import allowed_threads
 from samaritan.metrics.masks import Bools, bounds, require_mask, require_pair, require_spacing
 from samaritan.metrics.surface_elements import codes, sizes
 
@@ -115,7 +116,8 @@ def surface_distances(reference: Bools, prediction: Bools, *, spacing_mm: Sequen
         raise GeometryMismatchError(got=f"masks of {reference.ndim} dimensions", wanted="two or three of them")
     areas = sizes(spacing)
     # What takes its time does so without Python's lock, but a pool takes some of its own.
-    with ThreadPoolExecutor(2) if reference.size >= _LARGE else nullcontext() as pool:
+    pays = reference.size >= _LARGE and allowed_threads() != 1
+    with ThreadPoolExecutor(2) if pays else nullcontext() as pool:
         apply = pool.map if pool else map
         (one, one_codes), (other, other_codes) = apply(_cells, (reference, prediction))
         there, back = apply(

@@ -20,6 +20,8 @@ from samaritan.models.planar.frame import FrameSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from samaritan.models.anatomy import Anatomy
+
 Shape = tuple[int, ...]
 _LISTED = 3  # tensors that an error names of each kind
 
@@ -48,6 +50,8 @@ class Family:
     planes
         How to make the modules of variants that serve planes and volumes without what only volumes need. Their tensors
         are some of the variant's, by the same names; a file may have these alone, and is for planes then.
+    anatomy
+        Which parts of the module are what, to adapt it; None if it cannot be.
     """
 
     title: str
@@ -57,6 +61,7 @@ class Family:
     frame: FrameSpec | None = None
     complete: Callable[[nn.Module, Path], None] | None = None
     planes: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    anatomy: Anatomy | None = None
 
 
 FAMILIES: Registry[Family] = Registry("family of models", "samaritan.families")

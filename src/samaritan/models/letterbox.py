@@ -86,10 +86,6 @@ class Letterbox:
         """Map voxel indices (..., 2) of the plane to frame coordinates (..., 2), x and y."""
         return (np.asarray(indices, np.float64) + self.start + 0.5) * self.scale
 
-    def from_frame(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map frame coordinates (..., 2), x and y, to voxel indices (..., 2) of the plane."""
-        return np.asarray(points, np.float64) / self.scale - 0.5 - self.start
-
     # -- arrays -------------------------------------------------------------------------------------------------
 
     def image_to_frame(self, array: NDArray[Any], *, fill: float | None = 0.0) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from samaritan.core.errors import UnknownNameError
+from samaritan.core.errors import MissingExtraError, UnknownNameError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
 from samaritan.models.device import require_device
@@ -39,14 +39,27 @@ for _card in CARDS.glob("*.toml"):
     MODELS.register(_card.stem, f"samaritan.models.entries:{_card.stem}")
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A kind of folder that a model is made of: how to read its card, and to load it onto a device."""
+
+    card: Callable[[Path], ModelCard]
+    load: Callable[[Path, str], Model]
+
+
+# By the file that tells it.
+FOLDERS: Registry[ModelFolder] = Registry("kind of model folder", "samaritan.model_folders")
+FOLDERS.register("adapter.json", "samaritan.adapt.adapter:FOLDER")
+
+
 def load_model(name: str | None = None, *, weights: Path | None = None, device: str = "auto") -> Model:
     """Return a model that is ready to ``embed``.
 
     Parameters
     ----------
     name
-        A name in ``MODELS``; the path of a checkpoint, which is recognised by its tensors, or of a bundle that
-        ``samaritan export`` wrote; None for the default one.
+        A name in ``MODELS``; the path of a checkpoint, which is recognised by its tensors, or of a folder that
+        ``samaritan export`` or ``samaritan adapt`` wrote; None for the default one.
     weights
         A checkpoint to be used in place of the published one of ``name``, prepared for and carded as that.
     device
@@ -93,6 +106,8 @@ def _load_path(path: Path, device: str) -> Model:
     from samaritan.models.bundle import is_bundle, load_bundle  # noqa: PLC0415 - it imports a runtime
     from samaritan.models.published import load_file  # noqa: PLC0415 - it knows this module
 
+    if (kind := _kind_of(path)) is not None:
+        return kind.load(path, device)
     return load_bundle(path, device=device) if is_bundle(path) else load_file(path, device=device)
 
 
@@ -126,10 +141,29 @@ def _card_of(path: Path) -> ModelCard:
     from samaritan.models.bundle import CARD, is_bundle  # noqa: PLC0415 - it imports a runtime
     from samaritan.models.card import read_card  # noqa: PLC0415 - few cards are of bundles
 
+    if (kind := _kind_of(path)) is not None:
+        return kind.card(path)
     if not is_bundle(path):
         raise UnknownNameError(
             got=f"no card of {path}",
-            wanted=f"a name in `{LISTED_BY}`, or a folder that samaritan export wrote",
+            wanted=f"a name in `{LISTED_BY}`, or a folder that samaritan export or samaritan adapt wrote",
             fix=f"To see what is in a file: samaritan models inspect {path}",
         )
     return read_card(path / CARD)
+
+
+def _kind_of(path: Path) -> ModelFolder | None:
+    """Return what kind of folder a path is, by the files in it; None if it is none of them.
+
+    Raises
+    ------
+    MissingExtraError
+        If what loads it is not installed.
+    """
+    mark = next((name for name in FOLDERS if (path / name).is_file()), None)
+    if mark is None:
+        return None
+    try:
+        return FOLDERS.get(mark)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(what=f"a model with {mark}", extra="adapt") from error

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, centre_click, meanings
 from samaritan.core.prompts import Point, Prompts
 from samaritan.models.tiny.adapter import TinyModel
 from training.measures import dice, macro
-from training.tiny.cases import View
 from training.tiny.limits.shared import HELD_OUT, TRAINED, Array, Subject, group_of, markdown
 from training.tiny.quick_check import MAX_OBJECTS, padded, picture
 from training.tiny.scenes import synthetic_view

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, tight_box
 from samaritan.core.prompts import Box, Prompts
 from training.measures import dice, macro
-from training.tiny.cases import View
 from training.tiny.limits.shared import HELD_OUT, TRAINED, Array, Subject, group_of, markdown
 from training.tiny.quick_check import MAX_OBJECTS, padded, picture
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from samaritan.adapt.prompted.view import View
 from samaritan.autoprompt.simulate import Target, centre_click, tight_box
 from samaritan.core.prompts import Prompts
 from samaritan.models.tiny import FOLDER
 from samaritan.models.tiny.adapter import Network, TinyEmbedding, TinyModel
 from training.measures import macro
-from training.tiny.cases import VALIDATION_FAMILIES, View
+from training.tiny.cases import VALIDATION_FAMILIES
 from training.tiny.quick_check import letterbox, picture
 
 Array = NDArray[Any]

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samaritan.data.case import Case, DataSet, Reference
 from samaritan.data.layouts.files import relative
 from samaritan.data.layouts.layout import Layout
-from samaritan.io.dicom.contents import ImageSeries, LabelFile, contents, holds_dicom
+
+if TYPE_CHECKING:
+    from samaritan.io.dicom.contents import ImageSeries, LabelFile
 
 
 def recognise(path: Path) -> bool:
     """Tell the layout by a first DICOM file."""
+    from samaritan.io.dicom.contents import holds_dicom  # noqa: PLC0415 - pydicom is slow to load, and any data ask here
+
     return path.is_dir() and holds_dicom(path)
 
 
 def read(path: Path) -> DataSet:
     """Read all image series; those with a segmentation have a reference."""
+    from samaritan.io.dicom.contents import contents  # noqa: PLC0415 - as above
+
     found, labels, notes = contents(path)
     drawn: dict[str, list[LabelFile]] = {}
     for label in labels:

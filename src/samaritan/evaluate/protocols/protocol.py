@@ -124,7 +124,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "robustness": ("box-jitter", "box-inward", "box-outward", "human-noise", "corrupted-images"),
     "cvpr25": ("cvpr25", "cvpr25-clicks"),
 }  # fmt: skip
-DEFAULT = ("box", "points-centre", "clicks")
+DEFAULT = ("m1", "box", "clicks")
 
 
 def chosen(protocols: Sequence[str] = (), suites: Sequence[str] = ()) -> tuple[str, ...]:

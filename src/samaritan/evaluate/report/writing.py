@@ -25,6 +25,7 @@ Row = dict[str, Any]
 
 _WITHIN = ("modality", "dataset", "label")
 _MOST_GROUPS = 60  # rows of a breakdown: hundreds of labels are for the tables
+_LEAST_P = 1e-3  # that is told
 _TEMPLATE = "template.html"
 
 
@@ -146,6 +147,7 @@ def _page(shown: Shown) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["figure"] = _figure
+    environment.filters["likelihood"] = _likelihood
     text: str = environment.get_template(_TEMPLATE).render(shown=shown)
     return text
 
@@ -153,6 +155,11 @@ def _page(shown: Shown) -> str:
 def _figure(value: float | None) -> str:
     """Return a figure with three places; a dash where it is undefined."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _likelihood(value: float | None) -> str:
+    """Return a p-value with three places: of a small one that it is."""
+    return "<0.001" if value is not None and value < _LEAST_P else _figure(value)
 
 
 def _files(shown: Shown, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel, SamVisionConfig
 
+from samaritan.models.anatomy import Anatomy
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
@@ -82,10 +83,28 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
+# Of transformers' ``SamModel``, whatever its size.
+ANATOMY = Anatomy(
+    encoder=("vision_encoder",),
+    prompts=("prompt_encoder", "shared_image_embedding"),
+    decoder=("mask_decoder",),
+    blocks=("vision_encoder.layers.*",),
+    attention=("vision_encoder.layers.*.attn",),
+    mlp=("vision_encoder.layers.*.mlp",),
+    fused=("vision_encoder.layers.*.attn.qkv",),
+    apart=(
+        "mask_decoder.transformer.layers.*.*attn*.q_proj",
+        "mask_decoder.transformer.layers.*.*attn*.v_proj",
+        "mask_decoder.transformer.final_attn_token_to_image.q_proj",
+        "mask_decoder.transformer.final_attn_token_to_image.v_proj",
+    ),
+    channels_last=True,
+)
 FAMILY = Family(
     title="Segment Anything with a ViT encoder",
     variants={f"sam-{name}": partial(build, *size) for name, size in SIZES.items()},
     rename=to_transformers,
     model=maker(network),
     frame=FrameSpec(1024),
+    anatomy=ANATOMY,
 )

@@ -83,7 +83,9 @@ class TinyModel:
     threads
         Threads that one call may use; 0 for what ``OMP_NUM_THREADS`` says, else one for each physical core.
     network
-        What to ask in place of the graph, in training; device and threads are then its own matter.
+        What to ask in place of the graph, in training or adapted; device and threads are then its own matter.
+    card
+        What that is, in place of the card in the folder.
 
     Raises
     ------
@@ -97,10 +99,18 @@ class TinyModel:
     # Sides of the windows in which marks are looked for, over the plane's longer side; the largest holds all of it.
     searched: ClassVar[tuple[float, ...]] = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
-    def __init__(self, folder: Path, *, device: str = "auto", threads: int = 0, network: Network | None = None) -> None:
-        card = folder / "card.toml"
-        self._card = read_card(card)
-        self._network = network or OnnxGraph(card, folder / "weights" / GRAPH_FILE, device=device, threads=threads)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        network: Network | None = None,
+        card: ModelCard | None = None,
+    ) -> None:
+        own = folder / "card.toml"
+        self._card = card or read_card(own)
+        self._network = network or OnnxGraph(own, folder / "weights" / GRAPH_FILE, device=device, threads=threads)
 
     @property
     def card(self) -> ModelCard:

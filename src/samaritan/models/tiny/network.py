@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samaritan.core.errors import CheckpointMismatchError
+from samaritan.models.anatomy import Anatomy
 from samaritan.models.tiny.backbone import Backbone, ConvNorm, channels_of, entry_channels_of
 from samaritan.models.tiny.evidence import Appearance, Likeness
 from samaritan.models.tiny.prompt_maps import (
@@ -108,6 +109,22 @@ class Design:
 
 
 DESIGN = Design()
+
+
+ANATOMY = Anatomy(
+    encoder=("encoder",),
+    prompts=(
+        "encoder.entry2",
+        "encoder.entry4",
+        "decoder.prompt4",
+        "decoder.prompt8",
+        "decoder.prompt16",
+        "appearance",
+    ),
+    decoder=("decoder",),
+    blocks=("encoder.backbone.stages.*.*",),
+    apart=("decoder.context.*.query",),
+)
 
 
 class Embedding(NamedTuple):

@@ -1,0 +1,115 @@
+"""From a picture with objects to a training sample: a crop around one of them, turned, bent and spoilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samaritan.adapt.prompted.view import View, anchor_of
+from samaritan.data.synthesis import smooth_noise, spoil
+from samaritan.models.tiny.zoom import stretched
+
+Array = NDArray[Any]
+
+ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of the object
+ZOOM_SHARE, WHOLE_SHARE = 0.85, 0.06  # of crops around one object, and of whole views; the others are at any scale,
+LONG_SIDES = (192, 640)  # the view's long side in pixels, as objects in windows that are too large for them
+SPOIL_SHARE = 0.65  # of the real crops; the others are as they come
+BENT_SHARE, BEND = 0.4, 0.025  # of the crops that are bent, by up to so much of their side
+MIN_VISIBLE_PX = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image with the mask of the object to ask for."""
+
+    image: Array  # float32 (size, size, 3) in [0, 255]
+    valid: Array  # bool (size, size): not padding
+    mask: Array  # bool (size, size), not empty
+    source: str  # what it was cut out of, for people to read
+
+
+def crop(view: View, size: int, rng: np.random.Generator, *, source: str) -> Sample | None:
+    """Cut a sample out of a view, around one of its objects; None if too little of it is there to be seen."""
+    if view.image is None:
+        return None
+    members = anchor_of(view, rng)
+    anchor = np.isin(view.parts, members)
+    if not anchor.any():
+        return None
+    matrix = _placement(anchor, size, rng)
+    sources = _sources(matrix, size, rng)
+    mask = np.isin(cv2.remap(view.parts, *sources, cv2.INTER_NEAREST), members)
+    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
+        return None
+    valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
+    image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
+    image[~valid] = 0.0
+    return Sample(image, valid, mask, source)
+
+
+def finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
+    """Spoil the image unless it is spoilt already, and stretch its greys, as windows have theirs at inference."""
+    spoilt = spoilt or rng.random() > SPOIL_SHARE
+    image = stretched(sample.image if spoilt else spoil(sample.image, rng), valid=sample.valid)
+    image[~sample.valid] = 0.0
+    return replace(sample, image=image)
+
+
+def _placement(anchor: Array, size: int, rng: np.random.Generator) -> Array:
+    """Choose the 2 x 3 affine from the view to the crop: mostly a window around the object, as at inference."""
+    height, width = anchor.shape
+    rows, columns = np.flatnonzero(anchor.any(axis=1)), np.flatnonzero(anchor.any(axis=0))
+    extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    centre = np.array([(columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2])
+    kind, long_side = rng.random(), max(height, width)
+    if kind < ZOOM_SHARE:
+        scale = size / (extent * np.exp(rng.uniform(*np.log(ZOOM))))
+    elif kind < 1 - WHOLE_SHARE:
+        scale = np.exp(rng.uniform(*np.log(LONG_SIDES))) / long_side
+    else:
+        scale = size * rng.uniform(0.8, 1.05) / long_side
+    if rng.random() < 0.9:
+        scale = min(scale, 0.92 * size / extent)
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.2 else rng.normal(0, 0.1)
+    turn += rng.integers(4) * np.pi / 2 if rng.random() < 0.4 else 0.0
+    stretch = np.exp(rng.normal(0, 0.08))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = rotation @ np.diag([scale * stretch * flip, scale / stretch])
+    target = _target(centre, np.array([width, height]) / 2, linear, size, extent * scale, rng)
+    return np.concatenate([linear, (target - linear @ centre)[:, None]], axis=1)
+
+
+def _target(
+    centre: Array, middle: Array, linear: Array, size: int, extent_px: float, rng: np.random.Generator
+) -> Array:
+    """Where in the crop the object's centre goes: anywhere that keeps it inside; for whole views, where it is."""
+    whole = size / 2 + linear @ (centre - middle)
+    view_fits = np.abs(linear @ (2 * middle)).max() <= 1.1 * size
+    slack = max(0.0, (size - extent_px) / 2)
+    anywhere = size / 2 + rng.uniform(-slack, slack, 2)
+    return np.asarray(whole if view_fits else anywhere)
+
+
+def _sources(matrix: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return where in the view each pixel of the crop comes from, x and y (size, size); now and then bent."""
+    rows, columns = np.mgrid[0:size, 0:size].astype(np.float32)
+    if rng.random() < BENT_SHARE:
+        amount, grain = np.float32(rng.uniform(0, BEND) * size), size * rng.uniform(0.15, 0.4)
+        columns = columns + amount * smooth_noise((size, size), grain, rng)
+        rows = rows + amount * smooth_noise((size, size), grain, rng)
+    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
+    return tuple(row[0] * columns + row[1] * rows + row[2] for row in inverse)
+
+
+def _resample(image: Array, sources: tuple[Array, Array], *, shrink: float) -> Array:
+    """Return RGB float32 (size, size, 3) from there, smoothed before shrinking."""
+    if shrink < 0.8:
+        image = cv2.GaussianBlur(image, (0, 0), 0.5 / shrink)
+    warped = cv2.remap(image, *sources, cv2.INTER_LINEAR).astype(np.float32)
+    return np.repeat(warped[..., None], 3, axis=2) if warped.ndim == 2 else warped

@@ -1,0 +1,121 @@
+"""What an adaptation is worth, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samaritan.cli._progress import Report
+from samaritan.core.errors import MissingExtraError
+from samaritan.data import DataSet
+from samaritan.evaluate.asking import Looks
+from samaritan.evaluate.protocols import PROTOCOLS
+from samaritan.evaluate.runner import fixed, run
+from samaritan.evaluate.scoring import PREDICTED
+from samaritan.evaluate.store import Store
+from samaritan.evaluate.subjects import Choice
+from samaritan.evaluate.summary import differences, means
+from samaritan.evaluate.tables import tables_of, write_tables
+from samaritan.evaluate.unit import Plan, Settings
+from samaritan.infer.memory import format_size
+from samaritan.models import load_model
+
+if TYPE_CHECKING:
+    from samaritan.adapt.prompted.cases import Census
+    from samaritan.adapt.prompted.cases import Looks as Shown
+
+PROTOCOLS_ASKED = ("box", "m1")
+_FOLDER, _PAGE = "evaluation", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Scores before and after on what was held out: for JSON, and as the adapter's card has them."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    page: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def prove(
+    base: str, run_folder: Path, held: DataSet, looks: Shown, *, device: str, seed: int, progress: Report | None
+) -> Outcome:
+    """Compare a base with what was made of it, on cases that were held out; nothing without such cases."""
+    if not held.cases:
+        return Outcome(warnings=("no patient was held out: nothing says whether the adapted model is any better",))
+    adapted = str(run_folder)
+    plan = Plan(
+        data=held,
+        loaders={name: partial(load_model, name, device=device) for name in (base, adapted)},
+        protocols=PROTOCOLS_ASKED,
+        settings=Settings(choice=Choice(labels=looks.labels), looks=Looks(window=looks.window), seed=seed),
+        store=Store(run_folder / _FOLDER),
+    )
+    plan.store.begin({"fixed": fixed(plan), "models": [base, adapted], "protocols": list(PROTOCOLS_ASKED),
+                      "command": ["samaritan", "adapt"], "environment": {}})  # fmt: skip
+    run(plan, progress=progress)
+    tables = tables_of(plan)
+    write_tables(plan, tables)
+    rows = [row for row in tables.rows if row["choice"] == PREDICTED]
+    scores = []
+    for told in differences(rows, ["dice"], seed=seed):
+        pair = [
+            mean.interval.mean
+            for mean in means([r for r in rows if r["protocol"] == told.protocol], ["dice"], seed=seed)
+        ]
+        scores.append({"protocol": told.protocol, "before": pair[0], "after": pair[1], **told.flat()})
+    metrics = {f"Dice, {PROTOCOLS.get(one['protocol']).title}, held out": round(one["after"], 4) for one in scores}
+    return Outcome(scores, metrics, _page(run_folder))
+
+
+def warnings_of(found: Census, held: DataSet) -> list[str]:
+    """Return what of the data a user should know."""
+    told = [f"case {case} is left out: {why}" for case, why in found.unreadable.items()]
+    if found.empty:
+        told.append(f"{len(found.empty)} cases have nothing to teach: {', '.join(found.empty[:3])}")
+    named = {name for case in held.cases if case.reference for name in case.reference.names.values()}
+    untaught = sorted(named - found.cases.keys())
+    if named and untaught and found.cases.keys() & named:
+        told.append(f"labels that no training case has: {', '.join(untaught)}")
+    return told
+
+
+def expectation(told: Mapping[str, Any]) -> str:
+    """Return what an adaptation would take, for people."""
+    whole = timedelta(seconds=round(told["steps"] * told["step_s"]))
+    share = told["learning"] / told["parameters"]
+    return "\n".join(
+        (
+            f"learns: {told['learning']:,} of {told['parameters']:,} parameters ({share:.1%})",
+            f"time: {told['step_s']:.2f} s a step, {told['steps']} steps: about {whole} h on this machine",
+            f"memory: about {format_size(told['memory'])}",
+            f"cases: {told['cases']} to train on, {told['held_out']} held out",
+        )
+    )
+
+
+def in_words(told: Mapping[str, Any]) -> str:
+    """Return what came of an adaptation, for people."""
+    lines = [f"{told['method']} on {told['base']}: {told['steps']} steps, {', '.join(told['labels'])}"]
+    lines += [
+        f"{one['protocol']}: Dice {one['before']:.3f} before, {one['after']:.3f} after; "
+        f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p_holm']:.3f}"
+        for one in told["scores"]
+    ]
+    lines += [f"warning: {warning}" for warning in told["warnings"]]
+    lines += [f"report: {told['report']}"] if told["report"] else []
+    return "\n".join([*lines, f"model: {told['output']}   samaritan segment IMG --model {told['output']} ..."])
+
+
+def _page(run_folder: Path) -> Path | None:
+    from samaritan.evaluate.report import write_report
+
+    try:
+        return write_report([run_folder / _FOLDER], run_folder / _PAGE)["page"]
+    except MissingExtraError:
+        return None  # the figures are told all the same

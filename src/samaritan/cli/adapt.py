@@ -1,0 +1,153 @@
+"""``samaritan adapt``: teach a model a data set, and prove it on cases that it was not taught on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samaritan.cli._errors import Debug, UsageError
+from samaritan.cli._json import as_json
+from samaritan.cli._options import Device, Json
+from samaritan.cli._progress import progress_bar
+from samaritan.cli._select import Limit, Modality, Where, chosen_cases
+from samaritan.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from samaritan.cli._progress import Report
+    from samaritan.data import DataSet
+
+_HELD_OUT = 0.2
+_TRAIN, _HELD = ("train", "training"), ("test", "val", "validation")  # what splits are called
+_FEWEST = 2  # patients: one to train on, one to judge by
+
+
+def adapt(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder, a table of cases, or a manifest.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="The model to start from.")] = "tiny",
+    method: Annotated[str, typer.Option(metavar="NAME", help="How: lora, decoder, full, ...")] = "lora",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Of the method; may be repeated.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Of low-rank methods: --set rank=N.")] = None,
+    labels: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this label; may be repeated.")] = None,
+    modality: Modality = None,
+    where: Where = None,
+    limit: Limit = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of patients to judge by, where the data has no splits.")
+    ] = _HELD_OUT,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training, in place of --minutes.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train, as fast as this machine is.")] = 5.0,
+    images: Annotated[int, typer.Option(min=1, max=256, help="Pictures a step.")] = 8,
+    window: Annotated[str | None, typer.Option(metavar="NAME|C,W", help="Window of CT, as for segment.")] = None,
+    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes that make batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights, on the CPU.")] = 0,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take. Nothing is kept.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")] = Path("adapted"),
+    as_json_: Json = False,
+    debug: Debug = False,  # read by the guard around every verb
+) -> None:
+    """Adapt a model to a data set, by prompts, and compare it with what it was on patients that were held out.
+
+    RUN is then a model: samaritan segment IMG --model RUN. Killed, it goes on: the same line again.
+    """
+    try:
+        from samaritan.adapt.adapter import write_card
+        from samaritan.adapt.base import base_of
+        from samaritan.adapt.methods import settings_of
+        from samaritan.adapt.prompted.cases import Looks, census
+        from samaritan.adapt.prompted.teaching import Lesson, expect, teach
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(what="adapting a model", extra="adapt") from error
+    from samaritan.cli._adaptation import expectation, in_words, prove, warnings_of
+    from samaritan.data import open_data
+
+    base = base_of(model)
+    settings = _settings(setting, rank)
+    settings_of(method, settings)  # one that is wrong is said before anything is read
+    if output.exists() and not output.is_dir():
+        raise UsageError(got=f"-o {output}, which is a file", wanted="a folder, to be made if need be")
+    looks = Looks(base.card, window=window, labels=tuple(labels or ()))
+    taught, held = _parted(chosen_cases(open_data(data), modality, None, where, limit), held_out, seed)
+    with progress_bar(quiet=as_json_) as report:
+        found = census(taught.root, taught.cases, looks, partial(_counted, report, len(taught.cases)))
+        lesson = Lesson(
+            base, method, settings, taught, found, looks, steps or 1, seed=seed, images=images, workers=workers,
+            device=device,
+        )  # fmt: skip
+        expected = expect(lesson) if dry_run or not steps else None
+    if not steps:
+        assert expected is not None  # noqa: S101  # it was looked at
+        steps = _steps_of(output) or max(1, round(minutes * 60 / expected.step_s))
+    lesson = replace(lesson, steps=steps)
+    if dry_run and expected:
+        told = asdict(expected) | {"steps": steps, "cases": len(taught.cases), "held_out": len(held.cases)}
+        typer.echo(as_json(told) if as_json_ else expectation(told))
+        return
+    with progress_bar(quiet=as_json_) as report:
+        card, result = teach(lesson, output, name=output.resolve().name, on_step=partial(_stepped, report, steps))
+        outcome = prove(base.card.name, output, held, looks, device=device, seed=seed, progress=report)
+    write_card(output, replace(card, metrics=outcome.metrics))
+    told = {
+        "output": str(output), "base": card.base, "method": method, "steps": steps, "labels": list(card.labels),
+        "cases": card.data, "held_out": len(held.cases), "empty": list(found.empty), "scores": outcome.scores,
+        "warnings": [*warnings_of(found, held), *result.warnings, *outcome.warnings],
+        "report": None if outcome.page is None else str(outcome.page),
+    }  # fmt: skip
+    typer.echo(as_json(told) if as_json_ else in_words(told))
+
+
+def _settings(given: list[str] | None, rank: int | None) -> dict[str, Any]:
+    """Return the settings of a method as they were typed."""
+    pairs = [text.partition("=") for text in given or ()]
+    odd = next((name + mark + value for name, mark, value in pairs if not (name and mark and value)), None)
+    if odd is not None:
+        raise UsageError(got=f"--set {odd}", wanted="NAME=VALUE, such as rank=8")
+    return {name: value for name, _, value in pairs} | ({} if rank is None else {"rank": rank})
+
+
+def _parted(data: DataSet, share: float, seed: int) -> tuple[DataSet, DataSet]:
+    """Return the cases to train on, and those to judge by: by the data's own splits, or by patient."""
+    from samaritan.data.splits import assign_splits
+
+    splits = {case.id: case.split for case in data.cases}
+    if not any(split in _TRAIN for split in splits.values()):
+        patients = len({case.subject for case in data.cases})
+        if share and patients < _FEWEST:
+            raise UsageError(
+                got=f"{patients} patient", wanted="two at least: one to train on, one to judge by",
+                fix="--held-out 0 trains on all, and proves nothing",
+            )  # fmt: skip
+        shares = {_TRAIN[0]: 1 - share, _HELD[0]: share} if share else {_TRAIN[0]: 1.0}
+        splits = assign_splits(data, shares, seed=seed)
+    taught, held = (
+        replace(data, cases=tuple(case for case in data.cases if splits[case.id] in names)) for names in (_TRAIN, _HELD)
+    )
+    return taught, held
+
+
+def _steps_of(run: Path) -> int | None:
+    """Return how many steps a run that was begun has: another speed of the machine is no other run."""
+    import json
+
+    path = run / "config.json"
+    if not path.is_file():
+        return None
+    steps = json.loads(path.read_text(encoding="utf-8")).get("steps")
+    return steps if isinstance(steps, int) else None
+
+
+def _counted(report: Report | None, total: int, done: int) -> None:
+    if report:
+        report("looking at cases", done, total)
+
+
+def _stepped(report: Report | None, steps: int, entry: Mapping[str, Any]) -> None:
+    if report:
+        report("training", entry["step"], steps)

@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.adapt.conftest import blobs
+
+from samaritan.adapt.adapter import CARD, WEIGHTS, AdapterCard, adapted
+from samaritan.adapt.base import base_of
+from samaritan.adapt.prompted.cases import Looks, census
+from samaritan.adapt.prompted.teaching import Lesson, expect, teach
+from samaritan.core.errors import CheckpointMismatchError, TrainingError, WeightsError
+from samaritan.core.prompts import Box, Prompts
+from samaritan.infer.embedder import Embedder
+from samaritan.models import load_model, model_card
+
+
+@pytest.fixture
+def lesson(data):
+    base = base_of("tiny")
+    looks = Looks(base.card)
+    settings = {"rank": 2}
+    return Lesson(base, "lora", settings, data, census(data.root, data.cases, looks), looks, steps=2, images=2)
+
+
+def answer(model):
+    image, _ = blobs(11)
+    embedding = Embedder(model, image).embedding(("k", 0))
+    return model.decode(embedding, Prompts(image.geometry, (Box((20, 20, 0), (50, 50, 1)),))).logits
+
+
+@pytest.mark.slow
+def test_what_was_taught_is_a_model_by_its_folder_and_the_same_twice(lesson, tmp_path):
+    card, result = teach(lesson, tmp_path / "run", name="mine")
+    assert not result.warnings
+    model = load_model(str(tmp_path / "run"))
+    assert (model.card.name, model.card.base, model.card.licence) == ("mine", "tiny", "Apache-2.0")
+    assert model_card(str(tmp_path / "run")).title == model.card.title
+    apart = np.abs(answer(model) - answer(load_model("tiny"))).max()
+    assert apart > 1e-3
+    teach(lesson, tmp_path / "again", name="mine")
+    one, other = (load_file(tmp_path / name / WEIGHTS) for name in ("run", "again"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    told = (tmp_path / "run" / CARD).read_text()
+    assert not any(case.id in json.loads(told) for case in lesson.data.cases)
+    assert AdapterCard.read(tmp_path / "run") == card
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(lesson, tmp_path):
+    class Cut(Exception):  # noqa: N818 - no error
+        pass
+
+    def stop(entry):
+        if entry["step"] == 2:
+            raise Cut
+
+    longer = replace(lesson, steps=3)
+    teach(longer, tmp_path / "whole", name="a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("samaritan.adapt.prompted.teaching._SAVED_S", 0.0)
+        with pytest.raises(Cut):
+            teach(longer, tmp_path / "cut", name="a", on_step=stop)
+        teach(longer, tmp_path / "cut", name="a")
+    one, other = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "cut"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_an_adapter_of_another_base_or_a_damaged_one_is_refused(lesson, tmp_path):
+    run = tmp_path / "run"
+    teach(lesson, run, name="a")
+    told = json.loads((run / CARD).read_text())
+    (run / CARD).write_text(json.dumps(told | {"base_sha256": "0" * 64}))
+    with pytest.raises(CheckpointMismatchError, match="tiny with weights 000000"):
+        adapted(run)
+    (run / CARD).write_text(json.dumps(told | {"settings": {"rank": 3}}))
+    with pytest.raises(CheckpointMismatchError, match="lora"):
+        adapted(run)
+    (run / CARD).write_text(json.dumps(told | {"version": 9}))
+    with pytest.raises(WeightsError, match="version 9"):
+        adapted(run)
+    (run / CARD).write_text("{}")
+    with pytest.raises(WeightsError, match="no card of an adapter"):
+        adapted(run)
+    (run / CARD).write_text(json.dumps(told))
+    (run / WEIGHTS).write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="missing or damaged"):
+        adapted(run)
+
+
+def test_what_it_takes_is_measured(lesson):
+    found = expect(lesson)
+    assert 0 < found.learning < found.parameters
+    assert found.step_s > 0
+    assert found.memory > 1e7
+
+
+def test_a_model_that_cannot_be_adapted():
+    with pytest.raises(TrainingError, match="otsu, which cannot be adapted yet"):
+        base_of("otsu")

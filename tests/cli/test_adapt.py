@@ -1,0 +1,76 @@
+"""`samaritan adapt` as its user sees it."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.adapt.conftest import blobs
+
+from samaritan.io import read_labels, write
+
+
+@pytest.fixture
+def folder(place):
+    root = place / "data"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for number in range(5):
+        image, labels = blobs(number)
+        write(image, root / f"images/p{number}.png")
+        write(labels, root / f"masks/p{number}.png")
+    return root
+
+
+@pytest.mark.slow
+def test_an_adapted_model_is_proved_and_used(run, folder, place):
+    options = ("adapt", folder, "-o", place / "mine", "--steps", 2, "--images", 2, "--held-out", 0.4)
+    shown = run(*options, "--json")
+    assert shown.code == 0, shown.err
+    told = json.loads(shown.out)
+    assert {one["protocol"] for one in told["scores"]} == {"box", "m1"}
+    assert all(0 <= one[when] <= 1 for one in told["scores"] for when in ("before", "after"))
+    assert (told["cases"]["cases"], told["held_out"]) == (3, 2)
+    card = json.loads((place / "mine" / "adapter.json").read_text())
+    assert card["metrics"]
+    assert card["method"] == "lora"
+    weights = (place / "mine" / "adapter.safetensors").read_bytes()
+    again = run(*options)
+    assert again.code == 0, again.err
+    assert "samaritan segment" in again.out
+    assert (place / "mine" / "adapter.safetensors").read_bytes() == weights
+    image, _ = blobs(9)
+    write(image, place / "new.png")
+    shown = run("segment", place / "new.png", "--model", place / "mine", "--box", "20,20:50,50", "-o", place / "m.png")
+    assert shown.code == 0, shown.err
+    assert np.asarray(read_labels(place / "m.png").array).any()
+    other = run(*options[:-4], "--images", 3, "--held-out", 0.4)
+    assert other.code == 1
+    assert "another folder" in other.err
+
+
+def test_what_it_would_take(run, folder, place):
+    shown = run("adapt", folder, "-o", place / "mine", "--dry-run", "--method", "decoder", "--images", 2)
+    assert shown.code == 0, shown.err
+    assert "learns: " in shown.out
+    assert "4 to train on, 1 held out" in shown.out
+    assert not (place / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--method", "lara"], "Did you mean 'lora'"),
+        (["--set", "rank"], "NAME=VALUE"),
+        (["--set", "wide=3"], "setting wide of method lora"),
+        (["--set", "rank=many"], "rank=many of method lora"),
+        (["--set", "where=nowhere"], "nowhere"),
+        (["--model", "otsu"], "cannot be adapted yet"),
+        (["--labels", "spleen"], "no object of spleen"),
+        (["--limit", "1"], "--held-out 0 trains on all"),
+    ],
+)
+def test_wrong_options(run, folder, place, options, reason):
+    shown = run("adapt", folder, "-o", place / "mine", "--steps", 1, *options)
+    assert shown.code != 0
+    assert reason in shown.err
+    assert "Traceback" not in shown.err
