@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samaritan.adapt.base import Base, base_of
@@ -105,7 +105,7 @@ class AdapterCard:
 def save_adapter(folder: Path, card: AdapterCard, learnt: Mapping[str, Tensor]) -> None:
     """Write an adapter into a folder: weights first, so that a card always has its weights."""
     with atomic_path(folder / WEIGHTS) as staged:
-        save_file(dict(learnt), staged)
+        staged.write_bytes(save(dict(learnt)))  # save_file would let nobody else read it
     write_card(folder, card)
 
 
