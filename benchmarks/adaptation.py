@@ -1,7 +1,7 @@
 """What ten labelled pictures bring the default model: `python -m benchmarks.adaptation --data DATA --out RUNS`.
 
-`[--minutes 3] [--set NAME]... [--page docs/benchmarks.md]`. For each set of the cases marked `evaluate`, or those named:
-`samaritan adapt` with its defaults on ten cases, or half of them where there are fewer than twenty, and the Dice from
+`[--minutes 3] [--set NAME]... [--page docs/benchmarks.md]`. Of each evaluation set, or those named: `samaritan adapt`
+with its defaults on ten cases, or half of them where there are fewer than twenty, and the Dice from
 tight boxes and single points on the others, before and after. Runs lie in RUNS and are gone on with.
 """
 
@@ -59,9 +59,8 @@ def adapted(data: Path, out: Path, name: str, cases: int, minutes: float) -> Ada
 
 def table(found: Sequence[Adapted]) -> str:
     """Return what was found, as Markdown."""
-    heads = (
-        "set", "labelled", "unseen", "box: before", "after", "gain", "point: before", "after", "gain", "minutes", "goal met",
-    )  # fmt: skip
+    box, point = ("box: before", "after", "gain"), ("point: before", "after", "gain")
+    heads = ("set", "labelled", "unseen", *box, *point, "minutes", "goal met")
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 2)} --- |"]
     return "\n".join([*lines, *map(_line, found)])
 
