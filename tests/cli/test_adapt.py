@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.adapt.conftest import blobs
 
+from samaritan.cli._adaptation import _doubts
 from samaritan.io import read_labels, write
 
 
@@ -74,3 +75,13 @@ def test_wrong_options(run, folder, place, options, reason):
     assert shown.code != 0
     assert reason in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_what_the_comparison_says_against_it():
+    def told(**differences):
+        return list(_doubts([{"protocol": name, "difference": value} for name, value in differences.items()]))
+
+    assert told() == []
+    assert told(box=0.03, m1=0.0) == []
+    assert [text.split(":")[0] for text in told(box=0.001, m1=-0.001)] == ["nothing was learnt beyond the base"]
+    assert [text.split(":")[0] for text in told(box=0.03, m1=-0.01)] == ["by m1 it is worse than its base"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from samaritan.adapt.prompted.cases import Looks as Shown
 
 PROTOCOLS_ASKED = ("box", "m1")
+_NOTHING = 0.002  # of Dice
 _FOLDER, _PAGE = "evaluation", "report.html"
 
 
@@ -70,7 +71,16 @@ def prove(
         ]
         scores.append({"protocol": told.protocol, "before": pair[0], "after": pair[1], **told.flat()})
     metrics = {f"Dice, {PROTOCOLS.get(one['protocol']).title}, held out": round(one["after"], 4) for one in scores}
-    return Outcome(scores, metrics, _page(run_folder))
+    return Outcome(scores, metrics, _page(run_folder), tuple(_doubts(scores)))
+
+
+def _doubts(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the comparison says against using what was learnt."""
+    if scores and max(abs(one["difference"]) for one in scores) < _NOTHING:
+        yield "nothing was learnt beyond the base: train longer, raise --set rate=..., or take another method"
+    for one in scores:
+        if one["difference"] < -_NOTHING:
+            yield f"by {one['protocol']} it is worse than its base: more cases, or a lower --set rate=..., may help"
 
 
 def warnings_of(found: Census, held: DataSet) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -22,7 +23,7 @@ class _Weight(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Some:
+class _Some(ABC):
     """Trains the parameters that ``learns`` chooses."""
 
     title: ClassVar[str]
@@ -38,13 +39,13 @@ class _Some:
                 parameter.requires_grad = self.learns(weight)
         return learning(module, self.rate)
 
-    def merge(self, _module: nn.Module, _anatomy: Anatomy) -> None:
+    def merge(self, _module: nn.Module, _anatomy: Anatomy) -> None:  # noqa: B027  # there is nothing to do
         """Do nothing: there are only the network's own weights."""
 
     @staticmethod
+    @abstractmethod
     def learns(weight: _Weight) -> bool:
         """Whether a parameter learns."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
