@@ -47,7 +47,7 @@ def test_figures_tables_and_a_second_time(run, folder, place):
     assert {row["label"] for row in rows} == {"liver", "kidney"}
     assert all(0 <= row["dice"] <= 1 for row in rows)
     journal = [json.loads(line) for line in (place / "out" / "journal.jsonl").read_text().splitlines()]
-    assert journal[0]["prompts"][0][0]["kind"] == "box"
+    assert journal[0]["prompts"][0][0]["kind"] == "point"
     before = tables(place / "out")
     again = run("evaluate", folder, "-o", place / "out", "--json")
     assert json.loads(again.out)["units"] == {"done": 0, "kept": 4}

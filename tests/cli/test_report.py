@@ -35,7 +35,7 @@ def test_a_page_that_needs_nothing_else(run, runs, place):
     page = (place / "page.html").read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert "http" not in re.sub(r"http://www\.w3\.org\S*|http://purl\S*|http://creativecommons\S*", "", page)
-    assert page.count("<svg") == 4  # two curves, the spread, the calibration
+    assert page.count("<svg") == 3  # a curve, the spread, the calibration
     assert page.count("data:image/png;base64,") > 6
     assert "samaritan" in page
     files = {path.name for path in (place / "page_files").iterdir()}
