@@ -71,7 +71,8 @@ def network_of(name):
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("network", [pytest.param("tiny", marks=pytest.mark.slow), "vit"])
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(NETWORKS))
 @pytest.mark.parametrize("name", list(METHODS))
 def test_conformance(name, network, check):
     check(Case(settings_of(name, {}), *network_of(network)))

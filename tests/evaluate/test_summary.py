@@ -49,6 +49,24 @@ def test_models_are_compared_on_what_both_have_and_corrected():
     assert found["a", "c"].p_holm == 1.0
 
 
+def test_masks_by_others_are_compared_with_the_last_step_of_each_protocol():
+    rows = []
+    for number in range(8):
+        case, patient = f"{number:02d}", str(number)
+        clicks = {"protocol": "clicks", "patient": patient}
+        rows += [row("a", case, 0.5, step=f"{n} clicks", effort=float(n), **clicks) for n in (1, 2)]
+        given = {"protocol": "given", "step": "given", "effort": 0.0, "patient": patient}
+        rows += [row("theirs", case, 0.8, **given), row("ours", case, 0.7, **given)]
+    told = differences(rows, ["dice"])
+    found = {(one.first, one.second, one.step): one.comparison.difference.mean for one in told}
+    assert found.keys() == {
+        ("a", "theirs", "2 clicks"),
+        ("a", "ours", "2 clicks"),
+        ("theirs", "ours", "given"),
+    }
+    assert found["a", "theirs", "2 clicks"] == pytest.approx(0.3)
+
+
 def test_the_challenge_is_scored_by_case():
     steps = [0.1, 0.4, 0.6, 0.7, 0.8, 0.9]
     rows = [

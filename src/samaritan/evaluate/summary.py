@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from samaritan.evaluate.predictions import GIVEN
 from samaritan.evaluate.protocols.cvpr25 import scores as challenge_scores
 from samaritan.evaluate.scoring import PREDICTED
 from samaritan.evaluate.statistics import Comparison, Interval, compare, holm, interval
@@ -98,13 +99,22 @@ def means(rows: Sequence[Row], metrics: Sequence[str], *, within: str = "", seed
 
 
 def differences(rows: Sequence[Row], metrics: Sequence[str], *, seed: int = 0) -> list[Difference]:
-    """Return how each two models differ at each step that both were asked at, on the objects that both have."""
+    """Return how each two models differ at each step that both were asked at, on the objects that both have.
+
+    Masks that somebody else has made, who was asked nothing, are compared with the last step of each protocol.
+    """
     steps: dict[tuple[Any, ...], dict[str, dict[tuple[Any, ...], Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         steps[tuple(row[name] for name in _STEP)][row["model"]][tuple(row[name] for name in _OBJECT)] = row
+    given = {model: found for step, models in steps.items() if step[0] == GIVEN for model, found in models.items()}
+    last = {step[0]: step for step in steps if step[0] != GIVEN and step[-1] == PREDICTED}
+    for step in last.values():
+        steps[step] |= given
     found: list[tuple[tuple[str, str, str, str, str, str], Comparison]] = []
     for (protocol, step, _, choice), models in steps.items():
         for first, second in combinations(models, 2):
+            if protocol != GIVEN and {first, second} <= given.keys():
+                continue  # those are compared once
             both = [key for key in models[first] if key in models[second]]
             patients = [models[first][key]["patient"] for key in both]
             for metric in metrics:
