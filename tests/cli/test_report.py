@@ -52,8 +52,15 @@ def test_runs_are_compared(run, runs, place):
     assert "fake (two)" in page
     with (place / "page_files" / "differences.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {(row["first"], row["second"], row["protocol"]) for row in rows} == {("fake", "fake (two)", "box")}
-    assert all(float(row["p_holm"]) == 1 for row in rows)  # the model and itself
+    theirs = str(place / "others")
+    compared = {(row["first"], row["second"], row["protocol"]): row for row in rows}
+    assert compared.keys() == {("fake", "fake (two)", "box")} | {
+        (model, theirs, protocol)
+        for model, protocols in (("fake", ("m1", "box", "clicks")), ("fake (two)", ("box",)))
+        for protocol in protocols
+    }
+    itself = compared["fake", "fake (two)", "box"]
+    assert (float(itself["difference"]), float(itself["p_holm"])) == (0, 1)
     assert (place / "page_files" / "scatter-box-2.svg").exists()
 
 

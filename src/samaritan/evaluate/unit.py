@@ -208,7 +208,7 @@ def pack(mask: Bools) -> dict[str, Any]:
         return {"shape": list(mask.shape), "start": [0, 0], "block": [0, 0], "bits": ""}
     start = [int(found[0]) for found in filled]
     block = mask[tuple(slice(found[0], found[-1] + 1) for found in filled)]
-    bits = base64.b64encode(zlib.compress(np.packbits(block).tobytes(), 9)).decode("ascii")
+    bits = base64.b64encode(zlib.compress(np.packbits(block).tobytes())).decode("ascii")
     return {"shape": list(mask.shape), "start": start, "block": list(block.shape), "bits": bits}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 
 def clicks_to(scores: Sequence[float], *, dice: float) -> float:
@@ -24,4 +23,5 @@ def area_under_clicks(scores: Sequence[float]) -> float:
     Five scores, after one to five clicks, make the AUC of the CVPR 2025 challenge of interactive 3D segmentation, at
     most 4.
     """
-    return float(trapezoid(np.asarray(scores, np.float64)))
+    after = np.asarray(scores, np.float64)
+    return float((after[:-1] + after[1:]).sum() / 2)
