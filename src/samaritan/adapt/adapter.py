@@ -28,6 +28,7 @@ from samaritan.core.errors import CheckpointMismatchError, WeightsError
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case
 from samaritan.io.atomic import atomic_path
+from samaritan.models.planar.torch_network import torch_device
 from samaritan.models.registry import ModelFolder
 
 WEIGHTS, CARD = "adapter.safetensors", "adapter.json"
@@ -151,8 +152,6 @@ def load_adapted(folder: Path, device: str) -> Model:
     WeightsError
         As ``adapted``.
     """
-    from samaritan.models.planar.torch_network import torch_device  # noqa: PLC0415 - imports transformers' parts
-
     network, base, card = adapted(folder)
     return base.model(network.to(torch_device(device)), _model_card(base, card))
 

@@ -13,6 +13,10 @@ from samaritan.core.errors import TrainingError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
 from samaritan.models.anatomy import Anatomy
+from samaritan.models.tiny import FOLDER
+from samaritan.models.tiny.adapter import TinyModel
+from samaritan.models.tiny.network import ANATOMY, NETWORK_FILE, load_network
+from samaritan.models.tiny.torch_graph import TorchGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,6 @@ def base_of(name: str) -> Base:
 
 def tiny() -> Base:
     """Return the default model's base."""
-    from samaritan.models.tiny import FOLDER  # noqa: PLC0415 - with what follows
-    from samaritan.models.tiny.adapter import TinyModel  # noqa: PLC0415 - imports a runtime
-    from samaritan.models.tiny.network import ANATOMY, NETWORK_FILE, load_network  # noqa: PLC0415 - for this base only
-    from samaritan.models.tiny.torch_graph import TorchGraph  # noqa: PLC0415 - as above
-
     weights = FOLDER / "weights" / NETWORK_FILE
 
     def model(network: nn.Module, card: ModelCard) -> Model:
