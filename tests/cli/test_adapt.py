@@ -33,6 +33,9 @@ def test_an_adapted_model_is_proved_and_used(run, folder, place):
     assert (told["cases"]["cases"], told["held_out"]) == (3, 2)
     card = json.loads((place / "mine" / "adapter.json").read_text())
     assert card["metrics"]
+    page = (place / "mine" / "report.html").read_text()
+    assert "mine (adapted)" in page
+    assert str(place) not in page.split("How it was made")[0]
     assert card["method"] == "lora"
     weights = (place / "mine" / "adapter.safetensors").read_bytes()
     again = run(*options)

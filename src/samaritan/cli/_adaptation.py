@@ -49,10 +49,12 @@ def prove(
     """Compare a base with what was made of it, on cases that were held out; nothing without such cases."""
     if not held.cases:
         return Outcome(warnings=("no patient was held out: nothing says whether the adapted model is any better",))
-    adapted = str(run_folder)
+    whole = run_folder.resolve()  # a whole path, or a folder called "tiny" would be the model of that name
+    adapted = f"{whole.name} (adapted)"
+    paths = {base: base, adapted: str(whole)}
     plan = Plan(
         data=held,
-        loaders={name: partial(load_model, name, device=device) for name in (base, adapted)},
+        loaders={name: partial(load_model, path, device=device) for name, path in paths.items()},
         protocols=PROTOCOLS_ASKED,
         settings=Settings(choice=Choice(labels=looks.labels), looks=Looks(window=looks.window), seed=seed),
         store=Store(run_folder / _FOLDER),

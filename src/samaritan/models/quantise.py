@@ -1,7 +1,7 @@
 """Encoders in eight bits: weights and activations as whole numbers, their ranges taken from the user's own images.
 
-It pays on processors with instructions for it (VNNI, AMX); on those without, float32 is as fast. So it is offered, and
-what it changes is measured: see ``certificate``.
+It pays on processors with instructions for it (VNNI, AMX); on those without, float32 is as fast, and the masks are the
+same. So it is offered, and what it changes is measured: see ``certificate``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def quantise(encoder: Path, pictures: Sequence[Floats]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            # Weights in seven bits: processors without VNNI add two products in 16 bits, which would overflow.
+            reduce_range=True,
             use_external_data_format=beside,
         )
         for path in staged.parent.iterdir():
