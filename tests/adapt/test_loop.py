@@ -145,6 +145,7 @@ def test_accumulated_batches_count_as_one_step(tmp_path):
     assert entries[0]["loss"] == pytest.approx(sum(losses) / 3, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
     script = textwrap.dedent(f"""
         import sys, time
@@ -180,6 +181,7 @@ class Bulky(Discs):
         return super().batch(step) | {"ballast": bytes(1_000_000)}
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_run_end_too(tmp_path):
     script = textwrap.dedent(f"""
         import sys, time
