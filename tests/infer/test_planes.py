@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samaritan.core.errors import GeometryError, PromptError, UnsupportedPromptError
+from samaritan.core.errors import GeometryError, PromptError
 from samaritan.core.geometry import AXES, Geometry, axis_number
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompts, Scribble, Text
 from samaritan.infer.planes import choose_axis, on_plane, put_plane
@@ -121,7 +121,7 @@ def test_a_picture_has_planes_along_k_only():
         choose_axis(prompts, "i")
 
 
-def test_text_has_no_slice():
+def test_text_is_about_every_slice():
     assert on_plane(Prompts(Geometry.picture(5, 4), (Text("liver"),)), "k", 0).kinds == {"text"}
-    with pytest.raises(UnsupportedPromptError, match="with a place"):
-        on_plane(Prompts(GRID, (Text("liver"),)), "k", 0)
+    named = Prompts(GRID, (Text("liver"),))
+    assert all(on_plane(named, "k", index).kinds == {"text"} for index in range(GRID.shape[2]))

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samaritan.adapt.base import Base, base_of
+from samaritan.adapt.kind import KINDS, Kind, prepared
 from samaritan.adapt.learnt import put
 from samaritan.adapt.methods import settings_of
 from samaritan.core.errors import CheckpointMismatchError, WeightsError
@@ -48,8 +49,8 @@ class AdapterCard:
         Name of the model that it adapts, and hash of that one's weights.
     method, settings
         How; see ``samaritan.adapt.methods``.
-    task
-        "prompt".
+    task, recipe
+        What for, and its settings; see ``samaritan.adapt.kind``.
     labels
         What was taught.
     data
@@ -71,9 +72,26 @@ class AdapterCard:
     labels: tuple[str, ...]
     data: Mapping[str, Any]
     licence: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
     version: int = _VERSION
+
+    @property
+    def kind(self) -> Kind:
+        """What it is for.
+
+        Raises
+        ------
+        UnknownNameError
+            If that is no task that is known here.
+        WeightsError
+            If its settings are none.
+        """
+        try:
+            return KINDS.get(self.task)(**self.recipe)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(got=f"a card of an adapter with settings {dict(self.recipe)} of {self.task}") from error
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -138,8 +156,7 @@ def adapted(folder: Path) -> tuple[nn.Module, Base, AdapterCard]:
         learnt = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise WeightsError(got=f"{folder / WEIGHTS}, which is missing or damaged") from error
-    network = base.network()
-    settings_of(card.method, card.settings).prepare(network, base.anatomy)
+    network, _ = prepared(card.kind, base, settings_of(card.method, card.settings))
     put(learnt, network)
     return network.eval(), base, card
 
@@ -153,7 +170,7 @@ def load_adapted(folder: Path, device: str) -> Model:
         As ``adapted``.
     """
     network, base, card = adapted(folder)
-    return base.model(network.to(torch_device(device)), _model_card(base, card))
+    return card.kind.model(base, network.to(torch_device(device)), _model_card(base, card))
 
 
 def card_of(folder: Path) -> ModelCard:
@@ -175,7 +192,14 @@ def _model_card(base: Base, card: AdapterCard) -> ModelCard:
     """Return the card of an adapted model: the base's, with its licence, under another name."""
     title = f"{base.card.name}, adapted by {card.method} to {', '.join(card.labels)}"
     source = f"adapted from {base.card.name}"
-    return replace(base.card, name=card.name, title=title, base=base.card.name, source=source, scores=card.metrics)
+    return replace(
+        card.kind.card(base.card), name=card.name, title=title, base=base.card.name, source=source, scores=card.metrics
+    )
+
+
+def settings_dict(settings: Any) -> dict[str, Any]:  # noqa: ANN401 - a method or a kind, which are dataclasses
+    """Return settings by name, as a card has them."""
+    return asdict(settings)
 
 
 def fingerprint(cases: Iterable[Case]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
+from samaritan.adapt.semantic.tiny import SIGHT
+from samaritan.adapt.sight import Sight
 from samaritan.core.errors import TrainingError
 from samaritan.core.model import Model, ModelCard
 from samaritan.core.registry import Registry
@@ -35,6 +37,8 @@ class Base:
         Makes the network with its weights, a new one at each call.
     model
         Makes the model as users have it of such a network and a card, adapted or not.
+    sight
+        How its encoder sees without prompts.
     """
 
     card: ModelCard
@@ -42,6 +46,7 @@ class Base:
     anatomy: Anatomy
     network: Callable[[], nn.Module]
     model: Callable[[nn.Module, ModelCard], Model]
+    sight: Sight
 
 
 BASES: Registry[Callable[[], Base]] = Registry("model that can be adapted", "samaritan.bases")
@@ -69,7 +74,7 @@ def tiny() -> Base:
         return TinyModel(FOLDER, network=TorchGraph(network), card=card)
 
     card = TinyModel(FOLDER).card
-    return Base(card, _sha256(weights), ANATOMY, lambda: load_network(weights), model)
+    return Base(card, _sha256(weights), ANATOMY, lambda: load_network(weights), model, SIGHT)
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""Losses for binary masks, as small functions that are summed with weights.
+"""Losses for masks, as small functions that are summed with weights.
 
 All take logits (n, m, h, w), a target of the same shape, or one that broadcasts to it, in [0, 1] (the fraction of each
-pixel that the object covers), and ``valid`` likewise: the weight of each pixel, 0 for padding. All but the two last
-return one value a mask, (n, m), so that a caller can choose among masks before taking the mean.
+pixel that the object covers), and ``valid`` likewise: the weight of each pixel, 0 for padding. Those of masks return
+one value a mask, (n, m), so that a caller can choose among masks before taking the mean.
 """
 
 from __future__ import annotations
@@ -54,3 +54,20 @@ def choose(each: Tensor, ambiguous: Tensor, *, losing_weight: float = 0.05) -> T
 
 def _area(valid: Tensor) -> Tensor:
     return valid.sum(dim=(2, 3)).clamp(min=1.0)
+
+
+def class_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean cross entropy of classes that exclude each other, background first, along the second axis."""
+    each = functional.cross_entropy(logits, target, reduction="none")[:, None]
+    return (each * valid).sum() / valid.sum().clamp(min=1.0)
+
+
+def class_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """One minus the mean soft Dice of the classes but background, each over all of the batch; in [0, 1].
+
+    Over the batch, as most planes lack most classes; a class that none has, and none is given, counts as right.
+    """
+    probability = logits.softmax(dim=1)[:, 1:] * valid
+    wanted = target[:, 1:] * valid
+    overlap, size = (probability * wanted).sum(dim=(0, 2, 3)), (probability + wanted).sum(dim=(0, 2, 3))
+    return 1.0 - ((2.0 * overlap + _SMOOTH) / (size + _SMOOTH)).mean()

@@ -25,11 +25,12 @@ from samaritan.infer.memory import format_size
 from samaritan.models import load_model
 
 if TYPE_CHECKING:
-    from samaritan.adapt.prompted.cases import Census
-    from samaritan.adapt.prompted.cases import Looks as Shown
+    from samaritan.adapt.census import Census
+    from samaritan.adapt.lesson import Lesson
 
-PROTOCOLS_ASKED = ("box", "m1")
-_NOTHING = 0.002  # of Dice
+PROTOCOLS_ASKED, NAMES_ASKED = ("box", "m1"), ("name",)
+_NOTHING, _HARDLY = 0.002, 0.1  # of Dice
+_ALONE = 2  # means of a single label: of all, and of it
 _FOLDER, _PAGE = "evaluation", "report.html"
 
 
@@ -43,44 +44,68 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def prove(
-    base: str, run_folder: Path, held: DataSet, looks: Shown, *, device: str, seed: int, progress: Report | None
-) -> Outcome:
+def prove(lesson: Lesson, run_folder: Path, held: DataSet, *, progress: Report | None) -> Outcome:
     """Compare a base with what was made of it, on cases that were held out; nothing without such cases."""
     if not held.cases:
         return Outcome(warnings=("no patient was held out: nothing says whether the adapted model is any better",))
     whole = run_folder.resolve()  # a whole path, or a folder called "tiny" would be the model of that name
-    adapted = f"{whole.name} (adapted)"
-    paths = {base: base, adapted: str(whole)}
+    base, adapted = lesson.base.card.name, f"{whole.name} (adapted)"
+    named = lesson.kind.name == "semantic"
+    paths = ({} if named else {base: base}) | {adapted: str(whole)}  # a base knows no names
+    protocols = NAMES_ASKED if named else PROTOCOLS_ASKED
+    looks, seed = lesson.course.looks, lesson.course.seed
+    choice = Choice(dims=3 if named and lesson.course.census.volumes else 2, labels=looks.labels, merged=named)
     plan = Plan(
         data=held,
-        loaders={name: partial(load_model, path, device=device) for name, path in paths.items()},
-        protocols=PROTOCOLS_ASKED,
-        settings=Settings(choice=Choice(labels=looks.labels), looks=Looks(window=looks.window), seed=seed),
+        loaders={name: partial(load_model, path, device=lesson.device) for name, path in paths.items()},
+        protocols=protocols,
+        settings=Settings(choice=choice, looks=Looks(window=looks.window), seed=seed),
         store=Store(run_folder / _FOLDER),
     )
-    plan.store.begin({"fixed": fixed(plan), "models": [base, adapted], "protocols": list(PROTOCOLS_ASKED),
+    plan.store.begin({"fixed": fixed(plan), "models": list(paths), "protocols": list(protocols),
                       "command": ["samaritan", "adapt"], "environment": {}})  # fmt: skip
     run(plan, progress=progress)
     tables = tables_of(plan)
     write_tables(plan, tables)
     rows = [row for row in tables.rows if row["choice"] == PREDICTED]
+    scores = _by_label(rows, seed) if named else _compared(rows, seed)
+    metrics = {
+        f"Dice, {one.get('label') or PROTOCOLS.get(one['protocol']).title}, held out": round(one["after"], 4)
+        for one in scores
+    }
+    return Outcome(scores, metrics, _page(run_folder), tuple(_doubts(scores)))
+
+
+def _compared(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Return Dice before and after, and the difference, by protocol."""
     scores = []
     for told in differences(rows, ["dice"], seed=seed):
-        pair = [
-            mean.interval.mean
-            for mean in means([r for r in rows if r["protocol"] == told.protocol], ["dice"], seed=seed)
-        ]
-        scores.append({"protocol": told.protocol, "before": pair[0], "after": pair[1], **told.flat()})
-    metrics = {f"Dice, {PROTOCOLS.get(one['protocol']).title}, held out": round(one["after"], 4) for one in scores}
-    return Outcome(scores, metrics, _page(run_folder), tuple(_doubts(scores)))
+        asked = [row for row in rows if row["protocol"] == told.protocol]
+        before, after = (mean.interval.mean for mean in means(asked, ["dice"], seed=seed))
+        scores.append({"protocol": told.protocol, "before": before, "after": after, **told.flat()})
+    return scores
+
+
+def _by_label(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Return Dice of what was found by name: of all labels together, then of each."""
+    found = [*means(rows, ["dice"], seed=seed), *means(rows, ["dice"], within="label", seed=seed)]
+    kept = found if len(found) > _ALONE else found[:1]
+    return [
+        {"protocol": one.protocol, "label": one.group, "after": one.interval.mean, "low": one.interval.low,
+         "high": one.interval.high, "objects": one.interval.count}
+        for one in kept
+    ]  # fmt: skip
 
 
 def _doubts(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what the comparison says against using what was learnt."""
-    if scores and max(abs(one["difference"]) for one in scores) < _NOTHING:
+    compared = [one for one in scores if "difference" in one]
+    if compared and max(abs(one["difference"]) for one in compared) < _NOTHING:
         yield "nothing was learnt beyond the base: train longer, raise --set rate=..., or take another method"
     for one in scores:
+        if "label" in one and one["after"] < _HARDLY:
+            yield f"{one['label'] or 'all in all it'} is hardly found: train longer; report.html shows what was drawn"
+    for one in compared:
         if one["difference"] < -_NOTHING:
             yield f"by {one['protocol']} it is worse than its base: more cases, or a lower --set rate=..., may help"
 
@@ -114,14 +139,20 @@ def expectation(told: Mapping[str, Any]) -> str:
 def in_words(told: Mapping[str, Any]) -> str:
     """Return what came of an adaptation, for people."""
     lines = [f"{told['method']} on {told['base']}: {told['steps']} steps, {', '.join(told['labels'])}"]
-    lines += [
-        f"{one['protocol']}: Dice {one['before']:.3f} before, {one['after']:.3f} after; "
-        f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p_holm']:.3f}"
-        for one in told["scores"]
-    ]
+    lines += [_score(one) for one in told["scores"]]
     lines += [f"warning: {warning}" for warning in told["warnings"]]
     lines += [f"report: {told['report']}"] if told["report"] else []
-    return "\n".join([*lines, f"model: {told['output']}   samaritan segment IMG --model {told['output']} ..."])
+    asking = "" if told["task"] == "semantic" else " ..."
+    return "\n".join([*lines, f"model: {told['output']}   samaritan segment IMG --model {told['output']}{asking}"])
+
+
+def _score(one: Mapping[str, Any]) -> str:
+    if "label" in one:
+        return f"{one['label'] or 'all labels'}: Dice {one['after']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+    return (
+        f"{one['protocol']}: Dice {one['before']:.3f} before, {one['after']:.3f} after; "
+        f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p_holm']:.3f}"
+    )
 
 
 def _page(run_folder: Path) -> Path | None:

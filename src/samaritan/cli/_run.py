@@ -114,11 +114,15 @@ def run(job: Job, *, progress: Progress | None = None) -> Report:
 
 
 def prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Prompts], Model]:
-    """Return the image, the mask file, the prompts of each object and the model of ``job``."""
+    """Return the image, the mask file, the prompts of each object and the model of ``job``.
+
+    Without prompts the objects are all that the model finds by name alone.
+    """
     from samaritan.cli._channels import join
     from samaritan.cli._prompts import Frame, objects_of
+    from samaritan.infer import every_class
     from samaritan.io import read
-    from samaritan.models import load_model
+    from samaritan.models import load_model, model_card
 
     if job.weights is not None and job.model is None:
         raise UsageError(
@@ -132,7 +136,9 @@ def prepare(job: Job, clock: Stopwatch) -> tuple[Image, Path, Mapping[str, Promp
         image = join(image, job.image, job.added)
     output = _require_outputs(job, image)
     frame = Frame(image.geometry, job.world, job.axis or "k", job.slice_index)
-    objects = objects_of(job.given, job.prompts, frame)
+    objects: Mapping[str, Prompts] = objects_of(job.given, job.prompts, frame)
+    if not objects and job.model is not None and Path(job.model).is_dir():
+        objects = every_class(model_card(job.model), image.geometry)
     if not objects:
         raise no_prompt(job, image)
     with clock("load_model"):

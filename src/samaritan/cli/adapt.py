@@ -18,6 +18,9 @@ from samaritan.cli._select import Limit, Modality, Where, chosen_cases
 from samaritan.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from samaritan.adapt.base import Base
+    from samaritan.adapt.census import Census
+    from samaritan.adapt.kind import Kind
     from samaritan.cli._progress import Report
     from samaritan.data import DataSet
 
@@ -34,6 +37,15 @@ def adapt(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Of the method; may be repeated.")
     ] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="Of low-rank methods: --set rank=N.")] = None,
+    task: Annotated[
+        str, typer.Option(metavar="prompt|semantic", help="To be prompted, or to find labels alone.")
+    ] = "prompt",
+    head: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of --task semantic: decoder, cnn, linear, transformer, ...")
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=32, metavar="PIXELS", help="Of --task semantic: longer side of what is seen.")
+    ] = None,
     labels: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this label; may be repeated.")] = None,
     modality: Modality = None,
     where: Where = None,
@@ -53,16 +65,17 @@ def adapt(
     as_json_: Json = False,
     debug: Debug = False,  # read by the guard around every verb
 ) -> None:
-    """Adapt a model to a data set, by prompts, and compare it with what it was on patients that were held out.
+    """Adapt a model to a data set, and compare it with what it was on patients that were held out.
 
     RUN is then a model: samaritan segment IMG --model RUN. Killed, it goes on: the same line again.
     """
     try:
         from samaritan.adapt.adapter import write_card
         from samaritan.adapt.base import base_of
+        from samaritan.adapt.census import Looks, census
+        from samaritan.adapt.kind import Course
+        from samaritan.adapt.lesson import Lesson, expect, teach
         from samaritan.adapt.methods import settings_of
-        from samaritan.adapt.prompted.cases import Looks, census
-        from samaritan.adapt.prompted.teaching import Lesson, expect, teach
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(what="adapting a model", extra="adapt") from error
     from samaritan.cli._adaptation import expectation, in_words, prove, warnings_of
@@ -71,36 +84,62 @@ def adapt(
     base = base_of(model)
     settings = _settings(setting, rank)
     settings_of(method, settings)  # one that is wrong is said before anything is read
+    _require_task(task, head, side)
     if output.exists() and not output.is_dir():
         raise UsageError(got=f"-o {output}, which is a file", wanted="a folder, to be made if need be")
     looks = Looks(base.card, window=window, labels=tuple(labels or ()))
     taught, held = _parted(chosen_cases(open_data(data), modality, None, where, limit), held_out, seed)
     with progress_bar(quiet=as_json_) as report:
         found = census(taught.root, taught.cases, looks, partial(_counted, report, len(taught.cases)))
+        course = Course(data=taught, census=found, looks=looks, steps=steps or 1, images=images, seed=seed)
         lesson = Lesson(
-            base, method, settings, taught, found, looks, steps or 1, seed=seed, images=images, workers=workers,
-            device=device,
+            base=base, kind=_kind(task, base, found, head, side), method=method, settings=settings, course=course,
+            workers=workers, device=device,
         )  # fmt: skip
         expected = expect(lesson) if dry_run or not steps else None
     if not steps:
         assert expected is not None  # noqa: S101  # it was looked at
         steps = _steps_of(output) or max(1, round(minutes * 60 / expected.step_s))
-    lesson = replace(lesson, steps=steps)
+    lesson = replace(lesson, course=replace(course, steps=steps))
     if dry_run and expected:
         told = asdict(expected) | {"steps": steps, "cases": len(taught.cases), "held_out": len(held.cases)}
         typer.echo(as_json(told) if as_json_ else expectation(told))
         return
     with progress_bar(quiet=as_json_) as report:
         card, result = teach(lesson, output, name=output.resolve().name, on_step=partial(_stepped, report, steps))
-        outcome = prove(base.card.name, output, held, looks, device=device, seed=seed, progress=report)
+        outcome = prove(lesson, output, held, progress=report)
     write_card(output, replace(card, metrics=outcome.metrics))
     told = {
-        "output": str(output), "base": card.base, "method": method, "steps": steps, "labels": list(card.labels),
+        "output": str(output), "base": card.base, "task": task, "method": method, "steps": steps,
+        "labels": list(card.labels),
         "cases": card.data, "held_out": len(held.cases), "empty": list(found.empty), "scores": outcome.scores,
         "warnings": [*warnings_of(found, held), *result.warnings, *outcome.warnings],
         "report": None if outcome.page is None else str(outcome.page),
     }  # fmt: skip
     typer.echo(as_json(told) if as_json_ else in_words(told))
+
+
+def _require_task(task: str, head: str | None, side: int | None) -> None:
+    """Raise unless there is such a task, and what was given with it is of it."""
+    from samaritan.adapt.kind import KINDS
+    from samaritan.adapt.semantic.heads import HEADS
+
+    KINDS.get(task)
+    if task != "semantic" and (head is not None or side is not None):
+        raise UsageError(
+            got=f"--{'side' if head is None else 'head'} with --task {task}", wanted="--task semantic, or neither"
+        )
+    if head is not None:
+        HEADS.get(head)
+
+
+def _kind(task: str, base: Base, found: Census, head: str | None, side: int | None) -> Kind:
+    from samaritan.adapt.kind import KINDS
+    from samaritan.adapt.semantic.kind import DEFAULT_HEAD, Semantic
+
+    if task == "semantic":
+        return Semantic.fitting(base, found, head=head or DEFAULT_HEAD, side=side)
+    return KINDS.get(task)()
 
 
 def _settings(given: list[str] | None, rank: int | None) -> dict[str, Any]:

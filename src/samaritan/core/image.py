@@ -216,24 +216,31 @@ class LabelMap:
         object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
 
     @classmethod
-    def from_masks(cls, masks: Mapping[str, NDArray[np.bool_]], geometry: Geometry) -> Self:
-        """Return a label map of named masks (i, j, k), numbered from 1 in order; where they overlap, the first wins.
+    def from_masks(
+        cls, masks: Mapping[str, NDArray[np.bool_]], geometry: Geometry, *, values: Mapping[str, int] | None = None
+    ) -> Self:
+        """Return a label map of named masks (i, j, k); where they overlap, the first wins.
+
+        They have ``values`` if there is one for each, else they are numbered from 1 in order.
 
         Raises
         ------
         ImageError
-            If there are more than 65535 masks.
+            If there are more than 65535 masks, or a value beyond.
         GeometryMismatchError
             If a mask is not of the grid's shape.
         """
-        if len(masks) > np.iinfo(np.uint16).max:
-            raise ImageError(got=f"{len(masks)} objects", wanted="at most 65535 in one label map")
-        array = np.zeros(geometry.shape, np.uint8 if len(masks) < 256 else np.uint16, order="F")
-        for value, (name, mask) in enumerate(masks.items(), start=1):
+        known = values if values is not None and masks.keys() <= values.keys() else {}
+        numbered = {name: known.get(name, number) for number, name in enumerate(masks, start=1)}
+        highest = max(numbered.values(), default=0)
+        if highest > np.iinfo(np.uint16).max:
+            raise ImageError(got=f"{len(masks)} objects, to {highest}", wanted="at most 65535 in one label map")
+        array = np.zeros(geometry.shape, np.uint8 if highest < 256 else np.uint16, order="F")
+        for name, mask in masks.items():
             if mask.shape != geometry.shape:
                 raise GeometryMismatchError(got=f"mask '{name}' of shape {mask.shape}", wanted=f"{geometry.shape}")
-            array[mask.astype(np.bool_, copy=False) & (array == 0)] = value
-        return cls(array, geometry, dict(enumerate(masks, start=1)))
+            array[mask.astype(np.bool_, copy=False) & (array == 0)] = numbered[name]
+        return cls(array, geometry, {value: name for name, value in numbered.items()})
 
     @property
     def labels(self) -> tuple[int, ...]:

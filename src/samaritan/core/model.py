@@ -56,6 +56,12 @@ class ModelCard:
     standardises
         Whether it brings values to mean 0 and deviation 1 itself. If so, it wants all of them, and Hounsfield units on
         one scale whatever the window: ``ct_window`` is then what ``intensity_range`` stands for.
+    classes
+        What it finds by name alone, wherever that is (``Text`` prompts), by the values that these have in label maps;
+        none for models that do not know beforehand what there is to find.
+    slices
+        Odd number of slices of a volume that it sees of each plane, as its channels: the plane in the middle of its
+        neighbours. 1 for the plane alone.
     """
 
     name: str
@@ -76,12 +82,15 @@ class ModelCard:
     normalisation: str = ""
     ct_window: tuple[float, float] | None = None
     standardises: bool = False
+    classes: Mapping[int, str] = field(default_factory=dict)
+    slices: int = 1
 
     def __post_init__(self) -> None:
         unknown = sorted(self.prompts - set(KINDS))
         if unknown:
             raise UnknownNameError.of(unknown[0], kind="prompt kind", known=KINDS)
         object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+        object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
 
     @property
     def follows_slices(self) -> bool:

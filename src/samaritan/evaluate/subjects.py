@@ -38,6 +38,8 @@ class Choice:
         Of the plane or volume: smaller objects are not asked for.
     most
         Objects of one label in an image, such as cells: of more, so many are drawn at random.
+    merged
+        Whether all of a label is one object.
     """
 
     dims: Dims = 2
@@ -45,6 +47,7 @@ class Choice:
     piece: bool = False
     least_share: float = 0.0
     most: int = 20
+    merged: bool = False
 
     def wants(self, item: Labelled) -> bool:
         """Whether an object's label is among those asked for."""
@@ -84,12 +87,13 @@ def subjects_of(
     axis = viewing_axis(geometry)
     planes: dict[int | None, list[Wanted]] = defaultdict(list)
     items = [item for item in objects if choice.wants(item) and item.mask.any()]
+    items = _merged(items) if choice.merged else items
     crowd = label_map(item.mask for item in items if item.instance) if geometry.is_2d else None
     for item in _few(items, choice, rng):
         index = None if whole else _largest_plane(item.mask, axis)
         grid = geometry if index is None else geometry.plane(axis, index)
         mask = item.mask if index is None else np.ascontiguousarray(take_plane(item.mask, axis, index))
-        target = Target(mask, grid)
+        target = Target(mask, grid, item.name)
         target = components(target, most=1)[0] if choice.piece else target
         if np.count_nonzero(target.mask) >= choice.least_share * mask.size:
             planes[index].append(Wanted(item.value, item.name, item.instance, target))
@@ -117,6 +121,16 @@ def label_map(masks: Iterable[Bools]) -> NDArray[np.int32] | None:
         labels = np.zeros(mask.shape, np.int32) if labels is None else labels
         labels[mask] = number
     return labels
+
+
+def _merged(objects: Sequence[Labelled]) -> list[Labelled]:
+    """Return one object for each label, of all that have it."""
+    found: dict[str, Labelled] = {}
+    for item in objects:
+        before = found.get(item.name)
+        mask = item.mask if before is None else before.mask | item.mask
+        found[item.name] = Labelled(item.value if before is None else before.value, item.name, mask)
+    return list(found.values())
 
 
 def _few(objects: Iterable[Labelled], choice: Choice, rng: np.random.Generator) -> Sequence[Labelled]:

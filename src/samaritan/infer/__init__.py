@@ -3,6 +3,6 @@
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.channels import Channels
 from samaritan.infer.propagation import Propagation
-from samaritan.infer.segment import Segmentation, SegmentedObject, segment
+from samaritan.infer.segment import Segmentation, SegmentedObject, every_class, segment
 
-__all__ = ["Channels", "EmbeddingCache", "Propagation", "Segmentation", "SegmentedObject", "segment"]
+__all__ = ["Channels", "EmbeddingCache", "Propagation", "Segmentation", "SegmentedObject", "every_class", "segment"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.geometry import Axis, Geometry
+from samaritan.core.geometry import Axis, Geometry, axis_number
 from samaritan.core.image import Image, Window
 from samaritan.core.model import Embedding, GrowingEmbedding, Model, embed_all, images_at_once
 from samaritan.infer.cache import CachedParts, EmbeddingCache, content_key
@@ -88,7 +89,7 @@ class Embedder:
                 case None:
                     return self._intensity(self.image)
                 case (axis, index):
-                    return self._intensity(self.image.plane(axis, index))
+                    return self._plane(axis, index)
                 case axis:
                     return self._intensity(Turn.of(self.image.geometry, axis).image(self.image))
 
@@ -114,6 +115,16 @@ class Embedder:
             if (where, False) not in self.held:
                 self._encode_ahead(planes[n:])
             yield where
+
+    def _plane(self, axis: Axis, index: int) -> Image:
+        """Return a plane as the model wants it, its neighbours as channels if it wants those; at the ends, the ends."""
+        slices, last = self.model.card.slices, self.image.shape[axis_number(axis)] - 1
+        plane = self._intensity(self.image.plane(axis, index))
+        if slices == 1 or not last:
+            return plane
+        around = (min(max(index + n, 0), last) for n in range(-(slices // 2), slices // 2 + 1))
+        greys = [(plane if n == index else self._intensity(self.image.plane(axis, n))).array[:1] for n in around]
+        return replace(plane, array=np.concatenate(greys))
 
     def _encode_ahead(self, planes: Sequence[tuple[Axis, int]]) -> None:
         """Encode the first of some planes at once: no more than can be held until they are asked for.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import GeometryError, PromptError, UnsupportedPromptError
+from samaritan.core.errors import GeometryError, PromptError
 from samaritan.core.geometry import AXES, Axis, Geometry, Shape, axis_number
 from samaritan.core.image import take_plane
 from samaritan.core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, Prompts, Scribble, Text
@@ -95,13 +95,7 @@ def _extent(item: Box | Scribble | MaskPrompt) -> tuple[Shape, Shape]:
 
 
 def range_along(item: Prompt, axis: Axis, slices: int) -> tuple[int, int]:
-    """Return the half-open range that ``item`` touches of an image's ``slices`` along ``axis``.
-
-    Raises
-    ------
-    UnsupportedPromptError
-        For text, which has no place, where there are several slices.
-    """
+    """Return the half-open range that ``item`` touches of an image's ``slices`` along ``axis``; all if it is text."""
     normal = axis_number(axis)
     match item:
         case Point(voxel=voxel):
@@ -109,13 +103,7 @@ def range_along(item: Prompt, axis: Axis, slices: int) -> tuple[int, int]:
         case Lasso(slice_index=index):
             return index, index + 1
         case Text():
-            if slices == 1:
-                return 0, 1
-            raise UnsupportedPromptError(
-                got="a text prompt for slices of a volume",
-                wanted="a prompt with a place: a point, box, scribble, lasso or mask",
-                fix="Use a model of volumes, or segment one slice",
-            )
+            return 0, slices
         case _:
             start, stop = _extent(item)
             return start[normal], stop[normal]

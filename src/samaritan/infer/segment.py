@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from samaritan.core.errors import PromptError
 from samaritan.core.geometry import Axis, Geometry, axis_number
 from samaritan.core.image import Image, LabelMap, Window
-from samaritan.core.model import Embedding, GrowingEmbedding, Model, Prediction, Step, StepwiseModel
-from samaritan.core.prompts import Prompts
+from samaritan.core.model import Embedding, GrowingEmbedding, Model, ModelCard, Prediction, Step, StepwiseModel
+from samaritan.core.prompts import Prompts, Text
 from samaritan.infer.cache import EmbeddingCache
 from samaritan.infer.channels import Channels
 from samaritan.infer.embedder import Embedder, Where
@@ -44,19 +44,24 @@ class SegmentedObject:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Segmentation:
-    """The masks of all objects on ``geometry``, and the ``seconds`` that preparing, embedding and decoding took."""
+    """The masks of all objects on ``geometry``, and the ``seconds`` that preparing, embedding and decoding took.
+
+    ``values`` are those that objects of these names have in label maps.
+    """
 
     objects: tuple[SegmentedObject, ...]
     geometry: Geometry
     seconds: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
 
     @property
     def labels(self) -> LabelMap:
-        """All masks as one label map, numbered from 1 in order; where objects overlap, the first has the voxel."""
-        return LabelMap.from_masks({item.name: item.mask for item in self.objects}, self.geometry)
+        """All masks as one label map; see ``LabelMap.from_masks``."""
+        masks = {item.name: item.mask for item in self.objects}
+        return LabelMap.from_masks(masks, self.geometry, values=self.values)
 
 
 def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and options that all have defaults
@@ -121,7 +126,13 @@ def segment(  # noqa: PLR0913 - the one entry point: an image and prompts, and o
             # What does not fit in memory is kept on disk rather than encoded again for every object.
             embedder.cache = EmbeddingCache(stack.enter_context(TemporaryDirectory(prefix="samaritan-")))
         results = segment_objects(embedder, objects, axes, propagation=propagation, progress=progress)
-    return Segmentation(results, image.geometry, embedder.stopwatch.seconds)
+    values = {name: value for value, name in model.card.classes.items()}
+    return Segmentation(results, image.geometry, embedder.stopwatch.seconds, values)
+
+
+def every_class(card: ModelCard, geometry: Geometry) -> dict[str, Prompts]:
+    """Return prompts for all that a model finds by name alone, by name; none for one that wants to be told."""
+    return {name: Prompts(geometry, (Text(name),)) for name in card.classes.values()}
 
 
 def require_objects(image: Image, objects: Mapping[str, Prompts]) -> None:

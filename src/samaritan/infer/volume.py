@@ -79,8 +79,6 @@ def plan_route(prompts: Prompts, axis: Axis) -> Route:
     ------
     PromptError
         If nothing says where the object is.
-    UnsupportedPromptError
-        For text on several slices.
     """
     slices = prompts.geometry.shape[axis_number(axis)]
     prompted: set[int] = set()
@@ -176,7 +174,8 @@ class ObjectSegmenter:
         if not starts:
             return
         for below, above in pairwise(sorted(starts)):
-            self._bridge(below, starts[below], above, starts[above])
+            if above - below > 1:
+                self._bridge(below, starts[below], above, starts[above])
         first, last = min(starts), max(starts)
         self._follow(starts[first], range(first - 1, self.route.start - 1, -1))
         self._follow(starts[last], range(last + 1, self.route.stop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import nn
 
@@ -39,6 +39,15 @@ class Anatomy:
     fused: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     channels_last: bool = False
+
+    def within(self, name: str) -> Anatomy:
+        """Return the same of a network that has this one as its submodule of a name."""
+        named = {
+            field.name: tuple(f"{name}.{pattern}" for pattern in getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "channels_last"
+        }
+        return Anatomy(**named, channels_last=self.channels_last)
 
     def part_of(self, name: str) -> str:
         """Return what a parameter or submodule belongs to: "encoder", "prompts" or "decoder"; "" if to none."""

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from samaritan.adapt.prompted.cases import CaseSampler, Looks, census, views_of
-from samaritan.core.errors import TrainingError
+from samaritan.adapt.census import Looks, census
+from samaritan.adapt.prompted.cases import CaseSampler, views_of
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
 from samaritan.data import open_data, read_image, read_objects
@@ -45,8 +45,8 @@ def test_slices_of_a_volume_are_those_with_an_object_across_the_thick_axis(tmp_p
 
 def test_labels_are_drawn_alike_and_samples_show_their_object(data, looks):
     found = census(data.root, data.cases, looks)
-    assert found.views.keys() == found.cases.keys()
-    assert len(found.views) == 2
+    assert found.planes.keys() == found.cases.keys()
+    assert len(found.planes) == 2
     assert not found.empty
     sampler = CaseSampler(data.root, data.cases, looks, found.cases)
     rng = np.random.default_rng(0)
@@ -56,20 +56,3 @@ def test_labels_are_drawn_alike_and_samples_show_their_object(data, looks):
     assert np.mean(np.array(inside) > 0) > 0.5
     first, again = (sampler.draw(64, np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
-
-
-def test_only_wanted_labels_and_cases_without_them_are_told(data, looks):
-    names = census(data.root, data.cases, looks).views
-    name = min(names)
-    found = census(data.root, data.cases, Looks(looks.card, labels=(name,)))
-    assert list(found.views) == [name]
-    with pytest.raises(TrainingError, match="no object of spleen in 6 cases, of which 0"):
-        census(data.root, data.cases, Looks(looks.card, labels=("spleen",)))
-
-
-def test_a_case_that_cannot_be_read_is_told_and_left_out(folder, data, looks):
-    (folder / "images/p2.png").write_bytes(b"nothing")
-    found = census(data.root, data.cases, looks)
-    assert list(found.unreadable) == ["p2"]
-    assert "p2.png" in found.unreadable["p2"]
-    assert all(2 not in numbers for numbers in found.cases.values())

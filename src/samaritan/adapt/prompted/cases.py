@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samaritan.adapt.census import Looks
 from samaritan.adapt.prompted.crops import Sample, crop, finished
 from samaritan.adapt.prompted.view import View
-from samaritan.core.errors import SamaritanError, TrainingError
+from samaritan.core.errors import TrainingError
 from samaritan.core.image import Image, take_plane
-from samaritan.core.model import ModelCard
 from samaritan.data import Case, Labelled, read_image, read_objects
 from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.planes import viewing_axis
@@ -26,45 +25,6 @@ Array = NDArray[Any]
 _SLICES = 24  # of a volume, of those with an object
 _KEPT = 64  # cases whose views are kept in memory
 _TRIES = 50  # at a crop that shows enough of its object
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """How pictures are shown to the model, and what of them is asked for.
-
-    Parameters
-    ----------
-    card
-        Of the model: its range of values, window and channels.
-    window
-        As ``samaritan.infer.segment`` takes it.
-    labels
-        Names or values of labels; empty for all.
-    """
-
-    card: ModelCard
-    window: str | None = None
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What a data set has to teach.
-
-    Attributes
-    ----------
-    views, cases
-        How many views, and which cases (by number), have each label.
-    empty
-        Cases without an object.
-    unreadable
-        Cases that cannot be read, and why.
-    """
-
-    views: dict[str, int]
-    cases: dict[str, tuple[int, ...]]
-    empty: tuple[str, ...] = ()
-    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def views_of(root: Path, case: Case, looks: Looks) -> tuple[list[View], dict[int, str]]:
@@ -78,7 +38,7 @@ def views_of(root: Path, case: Case, looks: Looks) -> tuple[list[View], dict[int
         If the case cannot be read, or has values that are no numbers.
     """
     image = read_image(root, case)
-    objects = [item for item in read_objects(root, case, image.geometry) if _wanted(item, looks.labels)]
+    objects = [item for item in read_objects(root, case, image.geometry) if looks.wants(item)]
     if not objects:
         return [], {}
     axis = viewing_axis(image.geometry)
@@ -89,42 +49,6 @@ def views_of(root: Path, case: Case, looks: Looks) -> tuple[list[View], dict[int
     shown = IntensityMap.of(image, looks.card, window=looks.window)
     views = [_view(case, shown(image.plane(axis, int(n))), objects, axis, int(n)) for n in indices]
     return [view for view in views if view.objects], {item.value: item.name for item in objects}
-
-
-def census(root: Path, cases: Sequence[Case], looks: Looks, progress: Callable[[int], None] | None = None) -> Census:
-    """Return what cases have to teach.
-
-    Raises
-    ------
-    TrainingError
-        If no case has an object.
-    """
-    views: Counter[str] = Counter()
-    having: dict[str, list[int]] = defaultdict(list)
-    empty: list[str] = []
-    unreadable: dict[str, str] = {}
-    for number, case in enumerate(cases):
-        try:
-            found, names = views_of(root, case, looks)
-        except SamaritanError as error:
-            unreadable[case.id] = str(error)
-            continue
-        here = Counter(names[value] for view in found for value in set(view.structures))
-        views.update(here)
-        for name in here:
-            having[name].append(number)
-        if not found:
-            empty.append(case.id)
-        if progress:
-            progress(number + 1)
-    if not views:
-        asked = f" of {', '.join(looks.labels)}" if looks.labels else ""
-        raise TrainingError(
-            got=f"no object{asked} in {len(cases)} cases, of which {len(unreadable)} cannot be read",
-            wanted="one at least",
-            fix="samaritan inspect shows what is in a data set",
-        )  # fmt: skip
-    return Census(dict(views), {name: tuple(numbers) for name, numbers in having.items()}, tuple(empty), unreadable)
 
 
 class CaseSampler:
@@ -160,10 +84,6 @@ class CaseSampler:
 
     def _read(self, number: int) -> tuple[list[View], dict[int, str]]:
         return views_of(self._root, self._cases[number], self._looks)
-
-
-def _wanted(item: Labelled, labels: Sequence[str]) -> bool:
-    return not labels or item.name in labels or str(item.value) in labels
 
 
 def _view(case: Case, plane: Image, objects: Sequence[Labelled], axis: str, index: int) -> View:

@@ -20,7 +20,7 @@ Slices = tuple[slice, slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """An object: ``mask`` (i, j, k) booleans on ``geometry``; a picture has k == 1.
+    """An object: ``mask`` (i, j, k) booleans on ``geometry`` (a picture has k == 1), and what it is called.
 
     Raises
     ------
@@ -32,6 +32,7 @@ class Target:
 
     mask: Bools
     geometry: Geometry
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.mask.shape != self.geometry.shape:

@@ -22,7 +22,7 @@ def components(target: Target, *, most: int | None = None) -> list[Target]:
     for value in np.argsort(-sizes, kind="stable")[:most] + 1:
         whole = np.zeros(target.mask.shape, np.bool_)
         whole[block] = found == value
-        pieces.append(Target(whole, target.geometry))
+        pieces.append(Target(whole, target.geometry, target.name))
     return pieces
 
 

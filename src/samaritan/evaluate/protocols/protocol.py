@@ -107,6 +107,7 @@ for _module, _names in {
     "points": ("points-random", "points-centre", "points-deepest"),
     "boxes": ("box", "box-whole", "box-jitter", "box-inward", "box-outward"),
     "everything": ("everything",),
+    "names": ("name",),
     "strokes": ("scribble-line", "scribble-centre", "scribble-contour"),
     "clicks": ("clicks", "box-clicks"),
     "cvpr25": ("cvpr25", "cvpr25-clicks"),

@@ -151,6 +151,17 @@ class Said(NamedTuple):
     evidence: Tensor  # (n, _KINDS, H / 2, W / 2): how likely they make its greys; 0 if they say nothing
     previous: Tensor  # (n, 1, H / 2, W / 2): the earlier mask, in [-1, 1]; 0 without one
 
+    @classmethod
+    def nothing(cls, like: Tensor) -> Said:
+        """Return that nothing is said, for windows with a map ``like`` this one, (n, ..., H / 4, W / 4)."""
+        n, _, rows, columns = like.shape
+        return cls(
+            like.new_zeros(n, PROMPT_CHANNELS, rows, columns),
+            like.new_zeros(n, _KINDS, rows, columns),
+            like.new_zeros(n, _KINDS, 2 * rows, 2 * columns),
+            like.new_zeros(n, 1, 2 * rows, 2 * columns),
+        )
+
 
 class Encoder(nn.Module):
     """Windows and what is said of them -> embedding."""
@@ -285,6 +296,12 @@ class Decoder(nn.Module):
 
     def forward(self, embedding: Embedding, said: Said) -> Masks:
         """Draw the masks of n prompted windows."""
+        x2, x4, evidence4 = self.features(embedding, said)
+        logits = self.mask(x2) + self._say(said.maps, said.previous)
+        return Masks(logits, self._predict_iou(torch.cat([x4, evidence4], dim=1), logits))
+
+    def features(self, embedding: Embedding, said: Said) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what masks are drawn from, at half the windows' size; the layer before, and evidence, at a quarter."""
         s16, s8, s4, s2 = embedding
         hint4 = functional.relu(self.prompt4(said.maps))
         hint8 = functional.relu(self.prompt8(hint4))
@@ -300,8 +317,7 @@ class Decoder(nn.Module):
         x = self.refine8(functional.relu(s8 + told8 + _double(self.to8(x))))
         x4 = self.refine4(functional.relu(s4 + told4 + _double(self.to4(x))))
         x = functional.relu(s2 + self.seen2(said.evidence) + functional.pixel_shuffle(self.to2(x4), 2))
-        logits = self.mask(functional.relu(self.refine2(x))) + self._say(said.maps, said.previous)
-        return Masks(logits, self._predict_iou(torch.cat([x4, evidence4], dim=1), logits))
+        return functional.relu(self.refine2(x)), x4, evidence4
 
     def _say(self, prompt_maps: Tensor, shown: Tensor) -> Tensor:
         """Logits (n, 1, H / 2, W / 2) of what the prompts say by themselves: the network learns departures from it.

@@ -9,8 +9,10 @@ from tests.adapt.conftest import blobs
 
 from samaritan.adapt.adapter import CARD, WEIGHTS, AdapterCard, adapted
 from samaritan.adapt.base import base_of
-from samaritan.adapt.prompted.cases import Looks, census
-from samaritan.adapt.prompted.teaching import Lesson, expect, teach
+from samaritan.adapt.census import Looks, census
+from samaritan.adapt.kind import Course
+from samaritan.adapt.lesson import Lesson, expect, teach
+from samaritan.adapt.prompted.kind import Prompted
 from samaritan.core.errors import CheckpointMismatchError, TrainingError, WeightsError
 from samaritan.core.prompts import Box, Prompts
 from samaritan.infer.embedder import Embedder
@@ -21,8 +23,8 @@ from samaritan.models import load_model, model_card
 def lesson(data):
     base = base_of("tiny")
     looks = Looks(base.card)
-    settings = {"rank": 2}
-    return Lesson(base, "lora", settings, data, census(data.root, data.cases, looks), looks, steps=2, images=2)
+    course = Course(data=data, census=census(data.root, data.cases, looks), looks=looks, steps=2, images=2)
+    return Lesson(base=base, kind=Prompted(), method="lora", settings={"rank": 2}, course=course)
 
 
 def answer(model):
@@ -58,10 +60,10 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(lesson, tmp_path):
         if entry["step"] == 2:
             raise Cut
 
-    longer = replace(lesson, steps=3)
+    longer = replace(lesson, course=replace(lesson.course, steps=3))
     teach(longer, tmp_path / "whole", name="a")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("samaritan.adapt.prompted.teaching._SAVED_S", 0.0)
+        patch.setattr("samaritan.adapt.lesson._SAVED_S", 0.0)
         with pytest.raises(Cut):
             teach(longer, tmp_path / "cut", name="a", on_step=stop)
         teach(longer, tmp_path / "cut", name="a")

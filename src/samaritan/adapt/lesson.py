@@ -1,36 +1,33 @@
-"""A model taught a data set by prompts: the lesson, what it takes, and what comes of it."""
+"""A model taught a data set: the lesson, what it takes, and what comes of it."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from samaritan.adapt.adapter import AdapterCard, fingerprint, save_adapter
+from samaritan.adapt.adapter import AdapterCard, fingerprint, save_adapter, settings_dict
 from samaritan.adapt.base import Base
 from samaritan.adapt.journal import Entry
+from samaritan.adapt.kind import Course, Kind, prepared
 from samaritan.adapt.learnt import learnt_of
-from samaritan.adapt.loop import Group, Result, Settings, fit
+from samaritan.adapt.loop import Group, Result, Settings, Task, fit
 from samaritan.adapt.methods import Method, settings_of
-from samaritan.adapt.prompted.cases import CaseSampler, Census, Looks
-from samaritan.adapt.prompted.tiny import Plan, PromptedTask
 from samaritan.adapt.provenance import made_with
 from samaritan.core.process import peak_rss
-from samaritan.data import DataSet
 
-_SIDE = 192  # pixels of a crop: that of a window at inference
 _AVERAGED = 0.2  # of a run: how far the average that is kept reaches back
 _SAVED_S = 60.0  # between checkpoints
 _TIMED = 3  # steps that tell how long one takes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
     """What is taught, to what, how.
 
@@ -38,27 +35,21 @@ class Lesson:
     ----------
     base
         Of the model.
+    kind
+        What it is taught for.
     method, settings
         Name of the method and its settings.
-    data
-        The cases to train on.
-    census
-        What they have to teach.
-    looks
-        How they are shown.
-    steps, seed, images, workers, device
-        Of the loop; ``images`` crops a step.
+    course
+        What it is taught from.
+    workers, device
+        Of the loop.
     """
 
     base: Base
+    kind: Kind
     method: str
     settings: Mapping[str, Any]
-    data: DataSet
-    census: Census
-    looks: Looks
-    steps: int
-    seed: int = 0
-    images: int = 8
+    course: Course
     workers: int = 0
     device: str = "auto"
 
@@ -68,26 +59,39 @@ class Lesson:
         return settings_of(self.method, self.settings)
 
     @property
-    def task(self) -> PromptedTask:
+    def task(self) -> Task:
         """What the loop is given."""
-        plan = Plan(steps=self.steps, seed=self.seed, images=self.images, sides=(_SIDE,), stages=(1.0,))
-        sampler = partial(CaseSampler, self.data.root, self.data.cases, self.looks, self.census.cases)
-        return PromptedTask(plan, sampler)
+        return self.kind.task(self.base, self.course)
 
     @property
     def loop(self) -> Settings:
         """How the loop runs."""
-        decay = max(0.0, 1 - 1 / max(1.0, _AVERAGED * self.steps))
+        steps = self.course.steps
+        decay = max(0.0, 1 - 1 / max(1.0, _AVERAGED * steps))
         return Settings(
-            steps=self.steps, seed=self.seed, workers=self.workers, device=self.device, gradient_norm=2.0,
+            steps=steps, seed=self.course.seed, workers=self.workers, device=self.device, gradient_norm=2.0,
             average_decay=decay, save_every_s=_SAVED_S,
         )  # fmt: skip
 
+    @property
+    def card(self) -> AdapterCard:
+        """The card of what comes of it, without scores and name."""
+        return AdapterCard(
+            name="",
+            base=self.base.card.name,
+            base_sha256=self.base.sha256,
+            method=self.method,
+            settings=settings_dict(self.how),
+            task=self.kind.name,
+            recipe=settings_dict(self.kind),
+            labels=tuple(sorted(self.course.census.cases)),
+            data=fingerprint(self.course.data.cases),
+            licence=self.base.card.licence,
+        )
+
     def prepared(self) -> tuple[nn.Module, Sequence[Group]]:
         """Return the network, ready to learn, and what of it learns."""
-        torch.manual_seed(self.seed)  # what a method adds is drawn
-        network = self.base.network()
-        groups = self.how.prepare(network, self.base.anatomy)
+        network, groups = prepared(self.kind, self.base, self.how, seed=self.course.seed)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         return network, groups
 
@@ -133,27 +137,11 @@ def teach(
         If ``out`` holds another lesson.
     """
     network, groups = lesson.prepared()
-    about = {
-        "base": lesson.base.card.name,
-        "base_sha256": lesson.base.sha256,
-        "method": lesson.method,
-        "settings": asdict(lesson.how),  # type: ignore[call-overload]  # all methods are dataclasses
-        "data": fingerprint(lesson.data.cases),
-        "labels": sorted(lesson.census.cases),
-        "images": lesson.images,
-    }
+    card = replace(lesson.card, name=name, made_with=made_with())
+    differs = {"name", "made_with", "metrics", "licence"}  # or may, in a run that goes on
+    about = {key: value for key, value in asdict(card).items() if key not in differs}
+    about["images"] = lesson.course.images
+    about = json.loads(json.dumps(about))  # as a run that goes on reads it
     result = fit(network, lesson.task, lesson.loop, out, groups=groups, config=about, on_step=on_step)
-    card = AdapterCard(
-        name=name,
-        base=lesson.base.card.name,
-        base_sha256=lesson.base.sha256,
-        method=lesson.method,
-        settings=asdict(lesson.how),  # type: ignore[call-overload]  # as above
-        task="prompt",
-        labels=tuple(sorted(lesson.census.cases)),
-        data=fingerprint(lesson.data.cases),
-        licence=lesson.base.card.licence,
-        made_with=made_with(),
-    )
     save_adapter(out, card, learnt_of(network, result.average))
     return card, result

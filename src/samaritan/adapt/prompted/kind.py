@@ -1,0 +1,45 @@
+"""A model that is adapted to be prompted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from torch import nn
+
+from samaritan.adapt.base import Base
+from samaritan.adapt.kind import Course
+from samaritan.adapt.loop import Task
+from samaritan.adapt.prompted.cases import CaseSampler
+from samaritan.adapt.prompted.tiny import Plan, PromptedTask
+from samaritan.core.model import Model, ModelCard
+from samaritan.models.anatomy import Anatomy
+
+_SIDE = 192  # pixels of a crop: that of a window at inference
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """Prompts, simulated as people give them, and the mask that is meant."""
+
+    name: ClassVar[str] = "prompt"
+    always: ClassVar[tuple[str, ...]] = ()
+
+    def network(self, base: Base) -> tuple[nn.Module, Anatomy]:
+        """Return the base's own; see ``Kind``."""
+        return base.network(), base.anatomy
+
+    def task(self, _base: Base, course: Course) -> Task:
+        """Return what the loop is given."""
+        plan = Plan(steps=course.steps, seed=course.seed, images=course.images, sides=(_SIDE,), stages=(1.0,))
+        sampler = partial(CaseSampler, course.data.root, course.data.cases, course.looks, course.census.cases)
+        return PromptedTask(plan, sampler)
+
+    def card(self, card: ModelCard) -> ModelCard:
+        """Return the card as it is: an adapted model takes the prompts that its base takes."""
+        return card
+
+    def model(self, base: Base, network: nn.Module, card: ModelCard) -> Model:
+        """Return the model; see ``Kind``."""
+        return base.model(network, card)
