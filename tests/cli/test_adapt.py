@@ -71,6 +71,9 @@ def test_what_it_would_take(run, folder, place):
         (["--model", "otsu"], "cannot be adapted yet"),
         (["--labels", "spleen"], "no object of spleen"),
         (["--limit", "1"], "--held-out 0 trains on all"),
+        (["--head", "cnn"], "--head with --task prompt"),
+        (["--task", "semantics"], "Did you mean 'semantic'"),
+        (["--task", "semantic", "--head", "cmm"], "one of: cnn"),
     ],
 )
 def test_wrong_options(run, folder, place, options, reason):
@@ -88,3 +91,27 @@ def test_what_the_comparison_says_against_it():
     assert told(box=0.03, m1=0.0) == []
     assert [text.split(":")[0] for text in told(box=0.001, m1=-0.001)] == ["nothing was learnt beyond the base"]
     assert [text.split(":")[0] for text in told(box=0.03, m1=-0.01)] == ["by m1 it is worse than its base"]
+
+
+@pytest.mark.slow
+def test_a_model_that_finds_labels_by_itself(run, folder, place):
+    options = ("adapt", folder, "-o", place / "mine", "--task", "semantic", "--head", "cnn", "--steps", 3, "--images", 2)
+    shown = run(*options, "--held-out", 0.4, "--json")
+    assert shown.code == 0, shown.err
+    told = json.loads(shown.out)
+    assert [one["label"] for one in told["scores"]] == ["", "core", "rim"]
+    assert (place / "mine" / "report.html").is_file()
+    card = json.loads((place / "mine" / "adapter.json").read_text())
+    assert card["recipe"]["classes"] == {"1": "core", "2": "rim"}
+    image, _ = blobs(9)
+    write(image, place / "new.png")
+    shown = run("segment", place / "new.png", "--model", place / "mine", "-o", place / "m.png", "--json")
+    assert shown.code == 0, shown.err
+    assert [one["label"] for one in json.loads(shown.out)["objects"]] == ["core", "rim"]
+    one = run("segment", place / "new.png", "--model", place / "mine", "--text", "rim", "-o", place / "n.png")
+    assert one.code == 0, one.err
+    wrong = run("segment", place / "new.png", "--model", place / "mine", "--text", "liver", "-o", place / "n.png")
+    assert wrong.code != 0
+    assert "core, rim" in wrong.err
+    shown = run("evaluate", folder, "--model", place / "mine", "--protocol", "name", "-o", place / "scores", "--json")
+    assert shown.code == 0, shown.err
