@@ -102,5 +102,5 @@ def test_what_it_takes_is_measured(lesson):
 
 
 def test_a_model_that_cannot_be_adapted():
-    with pytest.raises(TrainingError, match="otsu, which cannot be adapted yet"):
+    with pytest.raises(TrainingError, match="otsu, which cannot be adapted"):
         base_of("otsu")

@@ -1,5 +1,7 @@
 """Model cards and predictions: what cannot be built."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,9 @@ def test_what_is_refused_among_several_is_named():
     grey = Image(np.ones((1, 4, 3, 1)), GRID)
     with pytest.raises(ImageError, match=r"^image 2 of 2: "):
         embed_all(model, [good, grey])
+
+
+def test_a_card_travels_to_other_processes():
+    one = card(scores={"Dice": 0.9}, classes={3: "liver"}, slices=3)
+    again = pickle.loads(pickle.dumps(one))  # noqa: S301  # our own bytes
+    assert (again, again.classes, again.scores) == (one, {3: "liver"}, {"Dice": 0.9})

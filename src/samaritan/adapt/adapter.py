@@ -45,8 +45,8 @@ class AdapterCard:
     ----------
     name
         What the adapted model is called.
-    base, base_sha256
-        Name of the model that it adapts, and hash of that one's weights.
+    base, base_sha256, base_file
+        Name of the model that it adapts, hash of that one's weights, and where they lay; "" if it is built in.
     method, settings
         How; see ``samaritan.adapt.methods``.
     task, recipe
@@ -73,6 +73,7 @@ class AdapterCard:
     data: Mapping[str, Any]
     licence: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    base_file: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
     version: int = _VERSION
@@ -145,7 +146,7 @@ def adapted(folder: Path) -> tuple[nn.Module, Base, AdapterCard]:
         If a file is missing or damaged.
     """
     card = AdapterCard.read(folder)
-    base = base_of(card.base)
+    base = _base(card)
     if base.sha256 != card.base_sha256:
         raise CheckpointMismatchError(
             got=f"an adapter of {card.base} with weights {card.base_sha256[:12]}…",
@@ -182,7 +183,13 @@ def card_of(folder: Path) -> ModelCard:
         As ``AdapterCard.read``.
     """
     card = AdapterCard.read(folder)
-    return _model_card(base_of(card.base), card)
+    return _model_card(_base(card), card)
+
+
+def _base(card: AdapterCard) -> Base:
+    """Return the base that a card names: from where its weights lay, or where published ones lie here."""
+    file = Path(card.base_file) if card.base_file else None
+    return base_of(card.base, weights=file if file is not None and file.is_file() else None)
 
 
 FOLDER = ModelFolder(card_of, load_adapted)

@@ -80,6 +80,7 @@ class Lesson:
             name="",
             base=self.base.card.name,
             base_sha256=self.base.sha256,
+            base_file="" if self.base.file is None else str(self.base.file.resolve()),
             method=self.method,
             settings=settings_dict(self.how),
             task=self.kind.name,
@@ -138,7 +139,7 @@ def teach(
     """
     network, groups = lesson.prepared()
     card = replace(lesson.card, name=name, made_with=made_with())
-    differs = {"name", "made_with", "metrics", "licence"}  # or may, in a run that goes on
+    differs = {"name", "made_with", "metrics", "licence", "base_file"}  # or may, in a run that goes on
     about = {key: value for key, value in asdict(card).items() if key not in differs}
     about["images"] = lesson.course.images
     about = json.loads(json.dumps(about))  # as a run that goes on reads it

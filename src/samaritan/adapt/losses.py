@@ -23,6 +23,15 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return 1.0 - (2.0 * overlap + _SMOOTH) / (size + _SMOOTH)
 
 
+def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Mean focal loss (Lin et al. 2017, without its weights of classes): what is sure already counts little."""
+    target = target.expand_as(logits)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    probability = torch.sigmoid(logits)
+    missed = (probability - target).abs() ** gamma
+    return (entropy * missed * valid).sum(dim=(2, 3)) / _area(valid)
+
+
 def object_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Binary cross entropy summed, over the geometric mean of object and image area: small objects count too."""
     entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")

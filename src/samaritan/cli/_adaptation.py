@@ -51,29 +51,34 @@ def prove(lesson: Lesson, run_folder: Path, held: DataSet, *, progress: Report |
     whole = run_folder.resolve()  # a whole path, or a folder called "tiny" would be the model of that name
     base, adapted = lesson.base.card.name, f"{whole.name} (adapted)"
     named = lesson.kind.name == "semantic"
-    paths = ({} if named else {base: base}) | {adapted: str(whole)}  # a base knows no names
+    loaders = {adapted: partial(load_model, str(whole), device=lesson.device)}
+    if not named:  # a base knows no names
+        loaders = {base: partial(load_model, base, weights=lesson.base.file, device=lesson.device)} | loaders
     protocols = NAMES_ASKED if named else PROTOCOLS_ASKED
     looks, seed = lesson.course.looks, lesson.course.seed
     choice = Choice(dims=3 if named and lesson.course.census.volumes else 2, labels=looks.labels, merged=named)
     plan = Plan(
         data=held,
-        loaders={name: partial(load_model, path, device=lesson.device) for name, path in paths.items()},
+        loaders=loaders,
         protocols=protocols,
         settings=Settings(choice=choice, looks=Looks(window=looks.window), seed=seed),
         store=Store(run_folder / _FOLDER),
     )
-    plan.store.begin({"fixed": fixed(plan), "models": list(paths), "protocols": list(protocols),
+    plan.store.begin({"fixed": fixed(plan), "models": list(loaders), "protocols": list(protocols),
                       "command": ["samaritan", "adapt"], "environment": {}})  # fmt: skip
     run(plan, progress=progress)
     tables = tables_of(plan)
     write_tables(plan, tables)
     rows = [row for row in tables.rows if row["choice"] == PREDICTED]
     scores = _by_label(rows, seed) if named else _compared(rows, seed)
-    metrics = {
-        f"Dice, {one.get('label') or PROTOCOLS.get(one['protocol']).title}, held out": round(one["after"], 4)
-        for one in scores
-    }
+    metrics = {f"Dice, {_about(one)}, held out": round(one["after"], 4) for one in scores}
     return Outcome(scores, metrics, _page(run_folder), tuple(_doubts(scores)))
+
+
+def _about(score: Mapping[str, Any]) -> str:
+    if "label" in score:
+        return score["label"] or "all labels"
+    return PROTOCOLS.get(score["protocol"]).title
 
 
 def _compared(rows: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -148,7 +153,7 @@ def in_words(told: Mapping[str, Any]) -> str:
 
 def _score(one: Mapping[str, Any]) -> str:
     if "label" in one:
-        return f"{one['label'] or 'all labels'}: Dice {one['after']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+        return f"{_about(one)}: Dice {one['after']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
     return (
         f"{one['protocol']}: Dice {one['before']:.3f} before, {one['after']:.3f} after; "
         f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}], p {one['p_holm']:.3f}"

@@ -31,7 +31,10 @@ _FEWEST = 2  # patients: one to train on, one to judge by
 
 def adapt(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder, a table of cases, or a manifest.")],
-    model: Annotated[str, typer.Option(metavar="NAME", help="The model to start from.")] = "tiny",
+    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="The model to start from.")] = "tiny",
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A checkpoint to start from in place of that of --model.")
+    ] = None,
     method: Annotated[str, typer.Option(metavar="NAME", help="How: lora, decoder, full, ...")] = "lora",
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Of the method; may be repeated.")
@@ -81,7 +84,7 @@ def adapt(
     from samaritan.cli._adaptation import expectation, in_words, prove, warnings_of
     from samaritan.data import open_data
 
-    base = base_of(model)
+    base = base_of(model, weights=weights)
     settings = _settings(setting, rank)
     settings_of(method, settings)  # one that is wrong is said before anything is read
     _require_task(task, head, side)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -92,6 +92,11 @@ class ModelCard:
         object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
         object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes, which views of mappings do not."""
+        told = {item.name: getattr(self, item.name) for item in fields(self)}
+        return _card, (told | {"scores": dict(self.scores), "classes": dict(self.classes)},)
+
     @property
     def follows_slices(self) -> bool:
         """Whether it is a model of volumes whose network sees slices, and that follows objects through them along k."""
@@ -113,6 +118,10 @@ class ModelCard:
                 got=f"a {unsupported[0]} prompt for model '{self.name}'" if unsupported else "no prompt",
                 wanted=f"one or more of: {', '.join(sorted(self.prompts))}",
             )
+
+
+def _card(told: dict[str, Any]) -> ModelCard:
+    return ModelCard(**told)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

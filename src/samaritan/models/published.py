@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samaritan.core.errors import (
     CheckpointMismatchError,
@@ -40,9 +40,21 @@ from samaritan.core.errors import (
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.card import load_card, read_card
 from samaritan.models.checkpoint import Checkpoint, CheckpointFile, read_checkpoint
-from samaritan.models.family import FAMILIES, difference_from_all, family_of, fit, load_module, mismatch, recognise
+from samaritan.models.family import (
+    FAMILIES,
+    Family,
+    difference_from_all,
+    family_of,
+    fit,
+    load_module,
+    mismatch,
+    recognise,
+)
 from samaritan.models.planar.frame import FrameSpec
 from samaritan.models.registry import CARDS, LISTED_BY, ModelEntry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class AmbiguousWeightsWarning(UserWarning):
@@ -91,6 +103,16 @@ class Published:
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of the files that are this model, the one at ``url`` first; none where nobody has published any."""
         return (self.sha256, *self.also) if self.sha256 else self.also
+
+    @property
+    def record(self) -> Family:
+        """The record of its family."""
+        return FAMILIES.get(family_of(self.variant))
+
+    def made(self, module: nn.Module, card: ModelCard, device: str) -> Model:
+        """Return the model that a module of its family makes, with a card, on a device."""
+        record = self.record
+        return record.model(module, card, self.frame or record.frame, device)
 
     @property
     def licence_url(self) -> str:
@@ -160,6 +182,23 @@ def published(name: str) -> Published:
     return replace(found, card=replace(found.card, sha256=found.sha256))
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A checkpoint with its weights in place: what a model is made of, or an adapter learns beside.
+
+    ``path`` is where it was read; ``known`` the published model that it is, or is like.
+    """
+
+    path: Path
+    known: Published
+    card: ModelCard
+    module: nn.Module
+
+    def model(self, device: str) -> Model:
+        """Return the model that it makes."""
+        return self.known.made(self.module, self.card, device)
+
+
 def entry(name: str) -> ModelEntry:
     """Return what the registry of models holds for a published model."""
     return ModelEntry(lambda: published(name).card, lambda device: load_published(name, device=device))
@@ -177,19 +216,19 @@ def load_published(name: str, *, weights: Path | None = None, device: str = "aut
     CheckpointMismatchError
         If the file given as ``weights`` has other tensors.
     """
-    known = published(name)
-    if weights is None and known.missing:
-        missing = known.missing[0]
-        raise WeightsError(
-            got=f"the checkpoint of '{name}' is not here",
-            wanted=str(missing.path),
-            fix=f"samaritan models pull {name}, or put {missing.file} there yourself (from {missing.url})",
-        )
+    _require_here(published(name), weights)
     _require_device(device)
+    return open_published(name, weights=weights).model(device)
+
+
+def open_published(name: str, *, weights: Path | None = None) -> Opened:
+    """Return a published model's checkpoint, or a file in its place; raises as ``load_published``."""
+    known = published(name)
+    _require_here(known, weights)
     file = CheckpointFile.at(weights or known.path)
     if weights is None:
         require_right(known, file.sha256)
-    return _model(file.read(), known, device, own=weights is not None)
+    return _opened(file.read(), known, own=weights is not None)
 
 
 def load_file(path: Path, *, device: str = "auto") -> Model:
@@ -209,10 +248,15 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
         If it is of no known family: the error says which one it looks like, and which tensors differ.
     """
     _require_device(device)
+    return open_file(path).model(device)
+
+
+def open_file(path: Path) -> Opened:
+    """Return a checkpoint file, recognised by its tensors; warns and raises as ``load_file``."""
     checkpoint = read_checkpoint(path)
     for name in published_as(checkpoint.sha256):
         if not published(name).folder:
-            return _model(checkpoint, published(name), device, own=False)
+            return _opened(checkpoint, published(name), own=False)
     found = recognise(checkpoint)
     if not found.difference.none:
         raise mismatch(checkpoint, found.variant, found.difference)
@@ -223,7 +267,7 @@ def load_file(path: Path, *, device: str = "auto") -> Model:
             AmbiguousWeightsWarning,
             stacklevel=2,
         )
-    return _model(checkpoint, published(found.variant), device, own=True)
+    return _opened(checkpoint, published(found.variant), own=True)
 
 
 def others_of(variant: str, *, for_planes: bool = False) -> list[str]:
@@ -285,6 +329,17 @@ def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def _require_here(known: Published, weights: Path | None) -> None:
+    """Raise unless a published model's files are here, or there is one in their place."""
+    if weights is None and known.missing:
+        missing = known.missing[0]
+        raise WeightsError(
+            got=f"the checkpoint of '{known.card.name}' is not here",
+            wanted=str(missing.path),
+            fix=f"samaritan models pull {known.card.name}, or put {missing.file} there yourself (from {missing.url})",
+        )
+
+
 def _require_device(device: str) -> None:
     """Raise if a device is not there: before gigabytes are read for it."""
     try:
@@ -294,7 +349,7 @@ def _require_device(device: str) -> None:
     torch_device(device)
 
 
-def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) -> Model:
+def _opened(checkpoint: Checkpoint, known: Published, *, own: bool) -> Opened:
     family = family_of(known.variant)
     if known.card.dims == 3:
         _require_all(checkpoint, family, known)
@@ -311,8 +366,7 @@ def _model(checkpoint: Checkpoint, known: Published, device: str, *, own: bool) 
             base="",
             source="",
         )
-    record = FAMILIES.get(family)
-    return record.model(module, card, known.frame or record.frame, device)
+    return Opened(checkpoint.path, known, card, module)
 
 
 def _require_all(checkpoint: Checkpoint, family: str, known: Published) -> None:

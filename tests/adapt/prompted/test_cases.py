@@ -3,6 +3,7 @@ import pytest
 
 from samaritan.adapt.census import Looks, census
 from samaritan.adapt.prompted.cases import CaseSampler, views_of
+from samaritan.adapt.prompted.crops import zoomed
 from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, LabelMap
 from samaritan.data import open_data, read_image, read_objects
@@ -48,7 +49,7 @@ def test_labels_are_drawn_alike_and_samples_show_their_object(data, looks):
     assert found.planes.keys() == found.cases.keys()
     assert len(found.planes) == 2
     assert not found.empty
-    sampler = CaseSampler(data.root, data.cases, looks, found.cases)
+    sampler = CaseSampler(data.root, data.cases, looks, found.cases, cut=zoomed)
     rng = np.random.default_rng(0)
     samples = [sampler.draw(64, rng) for _ in range(40)]
     assert {sample.source for sample in samples} == {case.id for case in data.cases}

@@ -86,7 +86,7 @@ def test_neighbouring_slices_are_seen_as_channels(model):
 
 def test_what_is_no_class_and_what_is_no_name(model):
     embedding = Embedder(model, volume()).embedding(("k", 4))
-    with pytest.raises(UnknownNameError, match="class of model 'levels' 'brigth'. Did you mean 'bright'"):
+    with pytest.raises(UnknownNameError, match=r"class of model 'levels' 'brigth'\. Did you mean 'bright'"):
         model.decode(embedding, Prompts(embedding.geometry, (Text("brigth"),)))
     with pytest.raises(UnsupportedPromptError, match="point"):
         model.decode(embedding, Prompts(embedding.geometry, (Point((1, 1, 0)),)))

@@ -83,7 +83,7 @@ def test_samples_show_their_classes_where_they_are_brighter(volumes, looks):
 
 def test_samples_lie_as_planes_do_at_inference(volumes, looks, monkeypatch):
     for name in ("_TURN", "_SCALE", "_STRETCH", "_SHIFT", "_BENT_SHARE"):
-        monkeypatch.setattr(f"samaritan.adapt.semantic.sheets.{name}", 0.0)
+        monkeypatch.setattr(f"samaritan.adapt.placement.{name}", 0.0)
     monkeypatch.setattr("samaritan.adapt.semantic.sheets._ARTEFACTS", {})
     draws = sampler(volumes, looks)
     sheets = read_sheets(volumes.root, volumes.cases[0], looks, NAMES)

@@ -60,5 +60,5 @@ def test_models_that_share_a_file_share_a_folder_and_the_picture_s_comes_first(m
     assert pictures.path == volumes.path
     assert pictures.sha256 == volumes.sha256
     monkeypatch.setattr(published, "read_checkpoint", lambda path: Checkpoint(path, {}, pictures.sha256))
-    monkeypatch.setattr(published, "_model", lambda checkpoint, known, *_, **__: known.card.name)
-    assert load_file(tmp_path / "renamed.bin") == "sam2.1-tiny"
+    monkeypatch.setattr(published, "_opened", lambda checkpoint, known, *_, **__: known.card.name)
+    assert published.open_file(tmp_path / "renamed.bin") == "sam2.1-tiny"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.adapt.census import Looks
-from samaritan.adapt.prompted.crops import Sample, crop, finished
+from samaritan.adapt.prompted.crops import Sample
 from samaritan.adapt.prompted.view import View
 from samaritan.core.errors import TrainingError
 from samaritan.core.image import Image, take_plane
@@ -21,6 +21,8 @@ from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.planes import viewing_axis
 
 Array = NDArray[Any]
+
+Cut = Callable[[View, int, np.random.Generator], Sample | None]
 
 _SLICES = 24  # of a volume, of those with an object
 _KEPT = 64  # cases whose views are kept in memory
@@ -54,11 +56,23 @@ def views_of(root: Path, case: Case, looks: Looks) -> tuple[list[View], dict[int
 class CaseSampler:
     """Draws samples of a data set: first a label, each as often, then a case and a view that has it.
 
-    Views are made when they are first needed, and those of some cases kept. ``having`` is a ``Census``'s ``cases``.
+    Views are made when they are first needed, and those of some cases kept.
+
+    Parameters
+    ----------
+    root, cases, looks
+        What is drawn from, and how it is shown.
+    having
+        A ``Census``'s ``cases``.
+    cut
+        Makes a sample of so many pixels of a view; None if that shows too little of its objects.
     """
 
-    def __init__(self, root: Path, cases: Sequence[Case], looks: Looks, having: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self, root: Path, cases: Sequence[Case], looks: Looks, having: Mapping[str, Sequence[int]], *, cut: Cut
+    ) -> None:
         self._root, self._cases, self._looks, self._having = root, cases, looks, having
+        self._cut = cut
         self._views = lru_cache(maxsize=_KEPT)(self._read)
 
     def draw(self, size: int, rng: np.random.Generator) -> Sample:
@@ -75,9 +89,9 @@ class CaseSampler:
             views, names = self._views(self._having[name][int(rng.integers(len(self._having[name])))])
             having = [view for view in views if any(names[value] == name for value in view.structures)]
             view = _of_label(having[rng.integers(len(having))], names, name)
-            sample = crop(view, size, rng, source=view.case)
+            sample = self._cut(view, size, rng)
             if sample is not None:
-                return finished(sample, rng, spoilt=False)
+                return sample
         raise TrainingError(
             got=f"no crop of {_TRIES} that shows enough of an object", wanted="objects of twenty pixels and more"
         )

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samaritan.adapt import placement
 from samaritan.adapt.prompted.view import View, anchor_of
 from samaritan.data.synthesis import smooth_noise, spoil
+from samaritan.models.planar import FrameSpec
 from samaritan.models.tiny.zoom import stretched
 
 Array = NDArray[Any]
@@ -50,6 +52,33 @@ def crop(view: View, size: int, rng: np.random.Generator, *, source: str) -> Sam
     image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
     image[~valid] = 0.0
     return Sample(image, valid, mask, source)
+
+
+def zoomed(view: View, size: int, rng: np.random.Generator) -> Sample | None:
+    """Return a sample as the default model's windows are: a crop around an object, finished; see ``crop``."""
+    sample = crop(view, size, rng, source=view.case)
+    return None if sample is None else finished(sample, rng, spoilt=False)
+
+
+def whole(view: View, size: int, rng: np.random.Generator, *, frame: FrameSpec, changed: bool = True) -> Sample | None:
+    """Return a whole picture with one of its objects, as it lies in the frame of a network, which is of ``size``.
+
+    Turned a little, bent and spoilt, unless it is not to be ``changed``; None as for ``crop``.
+    """
+    if view.image is None:
+        return None
+    letterbox = frame.letterbox(view.parts.shape[::-1])
+    matrix = placement.nearly(letterbox, rng, mirror=True) if changed else placement.exactly(letterbox)
+    where = placement.sources(matrix, size, rng if changed else None)
+    mask = np.isin(placement.nearest(view.parts, where), anchor_of(view, rng))
+    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
+        return None
+    valid = placement.nearest(np.ones(view.parts.shape, np.uint8), where) > 0
+    seen = placement.shown(view.image, matrix, where)
+    image = np.repeat(seen[..., None], 3, axis=2) if seen.ndim == 2 else seen
+    image = spoil(image, rng) if changed and rng.random() < SPOIL_SHARE else image
+    image[~valid] = 0.0
+    return Sample(image, valid, mask, view.case)
 
 
 def finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:

@@ -12,11 +12,8 @@ from samaritan.adapt.base import Base
 from samaritan.adapt.kind import Course
 from samaritan.adapt.loop import Task
 from samaritan.adapt.prompted.cases import CaseSampler
-from samaritan.adapt.prompted.tiny import Plan, PromptedTask
 from samaritan.core.model import Model, ModelCard
 from samaritan.models.anatomy import Anatomy
-
-_SIDE = 192  # pixels of a crop: that of a window at inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +27,10 @@ class Prompted:
         """Return the base's own; see ``Kind``."""
         return base.network(), base.anatomy
 
-    def task(self, _base: Base, course: Course) -> Task:
+    def task(self, base: Base, course: Course) -> Task:
         """Return what the loop is given."""
-        plan = Plan(steps=course.steps, seed=course.seed, images=course.images, sides=(_SIDE,), stages=(1.0,))
         sampler = partial(CaseSampler, course.data.root, course.data.cases, course.looks, course.census.cases)
-        return PromptedTask(plan, sampler)
+        return base.prompted(sampler, steps=course.steps, images=course.images, seed=course.seed)
 
     def card(self, card: ModelCard) -> ModelCard:
         """Return the card as it is: an adapted model takes the prompts that its base takes."""

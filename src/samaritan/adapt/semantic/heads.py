@@ -78,8 +78,8 @@ class Pyramid(nn.Module):
 
     def __init__(self, sight: Sight) -> None:
         super().__init__()
-        strides = sorted(sight.widths, reverse=True)
-        while strides[-1] > _COARSEST:
+        strides, finest = [max(sight.widths)], min(_COARSEST, *sight.widths)
+        while strides[-1] > finest:
             strides.append(strides[-1] // 2)
         widths = {stride: max(16, min(_WIDTH, _WIDTH * stride // _COARSEST)) for stride in strides}
         self.width, self.strides = widths[strides[-1]], strides

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samaritan.adapt import placement
 from samaritan.adapt.census import Looks
 from samaritan.core.geometry import axis_number
 from samaritan.core.image import Image
 from samaritan.data import Case, read_image, read_objects
-from samaritan.data.synthesis import smooth_noise
 from samaritan.data.synthesis.artefacts import ARTEFACTS
 from samaritan.infer.intensity import IntensityMap
 from samaritan.infer.lru import ByteLRU
@@ -26,8 +25,6 @@ Array = NDArray[Any]
 
 _KEPT_BYTES = 1 << 30  # of cases, in each process that makes batches
 _ANY = 0.3  # of samples: any plane of any case, whether it has a class or not
-_TURN, _SCALE, _STRETCH, _SHIFT = 0.15, 0.12, 0.06, 0.08  # deviations: radians, logarithms, share of the frame
-_BENT_SHARE, _BEND = 0.4, 0.025  # of samples that are bent, by up to so much of their side
 _ARTEFACTS = {
     "contrast": 0.3, "gamma": 0.4, "bias_field": 0.2, "blur": 0.15, "low_resolution": 0.15, "noise": 0.3,
 }  # fmt: skip  # and how often each befalls a sample
@@ -145,44 +142,14 @@ def _grey(plane: Image) -> Array:
 
 
 def _sample(picture: Array, classes: Array, side: int, rng: np.random.Generator, *, mirror: bool) -> Sample:
-    """Return a plane turned a little, bent and spoilt, where it lies in the frame at inference."""
-    matrix = _placement((picture.shape[1], picture.shape[0]), side, rng, mirror=mirror)
-    columns, rows = _sources(matrix, side, rng)
-    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    smooth = cv2.GaussianBlur(picture, (0, 0), 0.5 / shrink) if shrink < 0.8 else picture
-    seen = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR).astype(np.float32)
-    valid = cv2.remap(np.ones(classes.shape, np.uint8), columns, rows, cv2.INTER_NEAREST) > 0
-    drawn = cv2.remap(classes, columns, rows, cv2.INTER_NEAREST)
+    """Return a plane turned a little, bent and spoilt, about where it lies in the frame at inference."""
+    letterbox = Letterbox.fit((picture.shape[1], picture.shape[0]), side=side, multiple=side)
+    matrix = placement.nearly(letterbox, rng, mirror=mirror)
+    where = placement.sources(matrix, side, rng)
+    seen = placement.shown(picture, matrix, where)
+    valid = placement.nearest(np.ones(classes.shape, np.uint8), where) > 0
     for name, share in _ARTEFACTS.items():
         if rng.random() < share:
             seen = np.clip(ARTEFACTS.get(name)(seen, rng), 0, 255)
     seen[~valid] = 0.0
-    return Sample(np.rint(seen).astype(np.uint8), drawn, valid)
-
-
-def _placement(size: tuple[int, int], side: int, rng: np.random.Generator, *, mirror: bool) -> Array:
-    """Return the 2 x 3 affine from the plane, ``size`` pixels wide and high, to the frame."""
-    letterbox = Letterbox.fit(size, side=side, multiple=side)
-    scale = np.array(letterbox.scale) * np.exp(rng.normal(0, _SCALE) + rng.normal(0, _STRETCH, 2))
-    if mirror:
-        scale = scale * rng.choice([-1.0, 1.0], 2)
-    turn = rng.normal(0, _TURN)
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    linear = rotation @ np.diag(scale)
-    target = np.array(letterbox.content) / 2 + rng.normal(0, _SHIFT * side, 2)
-    return np.concatenate([linear, (target - linear @ (np.array(size) / 2))[:, None]], axis=1)
-
-
-def _sources(matrix: Array, side: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return where in the plane each pixel of the frame comes from, columns and rows (side, side); now and then bent.
-
-    Pixel centres are half a pixel from the edges that ``matrix`` is of.
-    """
-    rows, columns = (axis + np.float32(0.5) for axis in np.mgrid[0:side, 0:side].astype(np.float32))
-    if rng.random() < _BENT_SHARE:
-        amount, grain = np.float32(rng.uniform(0, _BEND) * side), side * rng.uniform(0.15, 0.4)
-        columns = columns + amount * smooth_noise((side, side), grain, rng)
-        rows = rows + amount * smooth_noise((side, side), grain, rng)
-    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
-    x, y = (row[0] * columns + row[1] * rows + row[2] - np.float32(0.5) for row in inverse)
-    return x, y
+    return Sample(np.rint(seen).astype(np.uint8), placement.nearest(classes, where), valid)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import SamHQModel, SamModel, SamVisionConfig
 
+from samaritan.models import sam
 from samaritan.models.family import Family
-from samaritan.models.mobile_sam.tiny_vit import TinyViT, encoder_state, fused
+from samaritan.models.mobile_sam.tiny_vit import TinyViT, at_rest, encoder_state
 from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam import assemble
@@ -82,11 +84,11 @@ def around_encoder(rename: Rename) -> Rename:
 
 
 def network(module: nn.Module, device: str) -> TorchNetwork:
-    """Return the network of a ``MobileSam`` on a device, its batch norms folded away."""
+    """Return the network of a ``MobileSam`` on a device, its batch norms folded away unless something learns there."""
     model = cast("MobileSam", module)
     cells = model.prompt_encoder.image_embedding_size[0]
     return TorchNetwork(
-        _Encoder(fused(model.image_encoder)),
+        _Encoder(at_rest(model.image_encoder)),
         SamDecoder(cast("SamModel", model)),
         shapes={"embedding": (1, model.prompt_encoder.hidden_size, cells, cells)},
         mask_side=4 * cells,
@@ -94,10 +96,20 @@ def network(module: nn.Module, device: str) -> TorchNetwork:
     )
 
 
+# Its attention has query, key and value of each head together: none of them has a layer, or a part of one, to itself.
+ANATOMY = replace(
+    sam.ANATOMY,
+    encoder=("image_encoder",),
+    blocks=("image_encoder.layers.*.blocks.*",),
+    attention=("image_encoder.layers.*.blocks.*.attn",),
+    mlp=("image_encoder.layers.*.blocks.*.mlp",),
+    fused=(),
+)
 FAMILY = Family(
     title="Segment Anything with a TinyViT encoder",
     variants={"mobile-sam": partial(MobileSam, 1024, 4), "lite-medsam": partial(MobileSam, 256, 1)},
     rename=around_encoder(to_transformers),
     model=maker(network),
     frame=FrameSpec(1024),
+    anatomy=ANATOMY,
 )

@@ -24,8 +24,8 @@ Filter = Literal["bilinear", "bicubic", "nearest", "area"]
 Colours = Literal["rgb", "bgr"]
 
 # Mean and standard deviation of ImageNet's red, green and blue, for values in [0, 255].
-_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-_STD = np.array([58.395, 57.12, 57.375], np.float32)
+IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+IMAGENET_STD = np.array([58.395, 57.12, 57.375], np.float32)
 _FILTERS = {
     "bilinear": Pillow.Resampling.BILINEAR,
     "bicubic": Pillow.Resampling.BICUBIC,
@@ -101,7 +101,7 @@ class FrameSpec:
         (left, above), (right, below) = np.rint(corners).astype(np.int64).tolist()
         pixels = self._resized(plane, (right - left, below - above))
         if self.values == "imagenet":
-            scaled = (pixels - _MEAN) / _STD
+            scaled = (pixels - IMAGENET_MEAN) / IMAGENET_STD
         elif self.values == "signed":
             scaled = pixels / np.float32(127.5) - 1
         else:

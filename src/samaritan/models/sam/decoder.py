@@ -77,13 +77,13 @@ class SamDecoder(nn.Module):
         prompt, self.mask_decoder = model.prompt_encoder, model.mask_decoder
         self.tokens = tokens = PromptTokens(
             cast("Tensor", model.shared_image_embedding.positional_embedding).detach(),
-            torch.cat([cast("nn.Embedding", embedding).weight.detach() for embedding in prompt.point_embed]),
-            prompt.not_a_point_embed.weight.detach(),
+            torch.cat([cast("nn.Embedding", embedding).weight for embedding in prompt.point_embed]),
+            prompt.not_a_point_embed.weight,
             side=prompt.input_image_size,
         )
         self.two_way = TwoWay(self.mask_decoder.transformer)
         self.mask_embed = prompt.mask_embed
-        self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().reshape(1, -1, 1, 1))
+        self.register_buffer("no_mask", prompt.no_mask_embed.weight.reshape(1, -1, 1, 1))
         self.side = prompt.image_embedding_size[0]
         self.register_buffer("places", tokens.places(self.side))
 
@@ -91,23 +91,30 @@ class SamDecoder(nn.Module):
         """Return logits (p, 4, rows, columns) and predicted IoU (p, 4)."""
         decoder = self.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens, fine = self.attend(own, embedding, coords, labels, mask, has_mask)
+        tokens, fine = self.attend(own, (embedding,), coords, labels, mask, has_mask)
         return self.masks(tokens, fine), decoder.iou_prediction_head(tokens[:, 0])
 
     def attend(
-        self, own: Tensor, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor
+        self,
+        own: Tensor,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Let the decoder's ``own`` tokens (n, channels), the prompts and the picture attend to each other.
 
-        Returns the tokens (p, n + prompts, channels) and the picture's features at four times their resolution,
-        (p, rows * columns, c) in the order of ``upscale``.
+        ``features`` are the encoder's, of one picture, or of as many as there are prompts. Returns the tokens (p, n +
+        prompts, channels) and the picture's features at four times their resolution, (p, rows * columns, c) in the
+        order of ``upscale``.
         """
         given = has_mask.reshape(-1, 1, 1, 1)
         dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
         asked = self.tokens(coords, labels)
         tokens, cells = self.two_way(
             torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1),
-            (embedding + dense).flatten(2).transpose(1, 2),
+            (features[0] + dense).flatten(2).transpose(1, 2),
             self.places,
         )
         decoder = self.mask_decoder

@@ -5,6 +5,7 @@ A file serves pictures and volumes: which, the card says.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -12,6 +13,7 @@ from torch import nn
 from transformers import Sam2VideoModel
 
 from samaritan.core.model import Model, ModelCard
+from samaritan.models import sam
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.planar.torch_network import TorchNetwork
@@ -53,6 +55,14 @@ _NAMED = {
     for version, newer in (("sam2.1", True), ("sam2", False))
     for name, size in SIZES.items()
 }
+# Whatever serves volumes alone is in none of its parts: it stays as it is.
+ANATOMY = replace(
+    sam.ANATOMY,
+    blocks=("vision_encoder.backbone.blocks.*",),
+    attention=("vision_encoder.backbone.blocks.*.attn",),
+    mlp=("vision_encoder.backbone.blocks.*.mlp",),
+    fused=("vision_encoder.backbone.blocks.*.attn.qkv",),
+)
 FAMILY = Family(
     title="Segment Anything 2 with a Hiera encoder and a memory of other slices",
     variants={name: partial(build, size, newer=newer) for name, (size, newer) in _NAMED.items()},
@@ -60,4 +70,5 @@ FAMILY = Family(
     rename=to_transformers,
     model=_model,
     frame=_FRAME,
+    anatomy=ANATOMY,
 )

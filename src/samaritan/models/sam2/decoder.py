@@ -56,7 +56,7 @@ class Sam2Encoder(nn.Module):
         super().__init__()
         self.vision_encoder, self.alone = model.vision_encoder, alone
         self.conv_s0, self.conv_s1 = model.mask_decoder.conv_s0, model.mask_decoder.conv_s1
-        self.register_buffer("nothing", model.no_memory_embedding.detach().reshape(1, -1, 1, 1))
+        self.register_buffer("nothing", model.no_memory_embedding.reshape(1, -1, 1, 1))
 
     def forward(self, picture: Tensor) -> Maps:
         """Return the maps, coarse to fine."""
@@ -82,13 +82,13 @@ class Sam2Decoder(nn.Module):
         prompt, self.mask_decoder = model.prompt_encoder, model.mask_decoder
         self.tokens = tokens = PromptTokens(
             cast("Tensor", model.shared_image_embedding.positional_embedding).detach(),
-            prompt.point_embed.weight.detach(),
-            prompt.not_a_point_embed.weight.detach(),
+            prompt.point_embed.weight,
+            prompt.not_a_point_embed.weight,
             side=side,
         )
         self.two_way = TwoWay(self.mask_decoder.transformer)
         self.mask_embed = prompt.mask_embed
-        self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().reshape(1, -1, 1, 1))
+        self.register_buffer("no_mask", prompt.no_mask_embed.weight.reshape(1, -1, 1, 1))
         patch = cast("int", prompt.input_image_size) // prompt.image_embedding_size[0]
         self.side = side // patch
         self.register_buffer("places", tokens.places(self.side))
@@ -110,19 +110,9 @@ class Sam2Decoder(nn.Module):
 
     def decode(self, maps: Maps, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Decoded:
         """Return all that the decoder says, its masks as they are."""
-        decoder, (embedding, middle, fine) = self.mask_decoder, maps
-        given = has_mask.reshape(-1, 1, 1, 1)
-        dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
-        asked = self.tokens(coords, labels)
+        decoder = self.mask_decoder
         own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens, cells = self.two_way(
-            torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1),
-            (embedding + dense).flatten(2).transpose(1, 2),
-            self.places,
-        )
-        upscaled = doubled(cells, decoder.upscale_conv1) + middle
-        upscaled = functional.gelu(normed(upscaled, decoder.upscale_layer_norm))
-        upscaled = functional.gelu(doubled(upscaled, decoder.upscale_conv2) + fine)
+        tokens, upscaled = self.attend(own, maps, coords, labels, mask, has_mask)
         masks = tokens[:, _OWN : _OWN + decoder.num_mask_tokens]
         heads = enumerate(decoder.output_hypernetworks_mlps)
         hyper = torch.stack([head(masks[:, number]) for number, head in heads], dim=2)
@@ -130,6 +120,29 @@ class Sam2Decoder(nn.Module):
         return Decoded(
             logits, decoder.iou_prediction_head(tokens[:, 1]), masks, decoder.pred_obj_score_head(tokens[:, 0])
         )
+
+    def attend(
+        self,
+        own: Tensor,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Let tokens, prompts and picture attend to each other, as ``SamDecoder.attend``."""
+        decoder, (embedding, middle, fine) = self.mask_decoder, features
+        given = has_mask.reshape(-1, 1, 1, 1)
+        dense = given * self.mask_embed(mask) + (1 - given) * cast("Tensor", self.no_mask)
+        asked = self.tokens(coords, labels)
+        tokens, cells = self.two_way(
+            torch.cat([own[None].expand(asked.shape[0], -1, -1), asked], dim=1),
+            (embedding + dense).flatten(2).transpose(1, 2),
+            self.places,
+        )
+        upscaled = doubled(cells, decoder.upscale_conv1) + middle
+        upscaled = functional.gelu(normed(upscaled, decoder.upscale_layer_norm))
+        return tokens, functional.gelu(doubled(upscaled, decoder.upscale_conv2) + fine)
 
 
 def settled(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:

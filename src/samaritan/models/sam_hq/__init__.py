@@ -11,7 +11,7 @@ from transformers import SamHQConfig, SamHQModel
 from samaritan.models.family import Family
 from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
-from samaritan.models.sam import PATCH, SIZES, encoder_settings, use_rowwise_attention
+from samaritan.models.sam import ANATOMY, PATCH, SIZES, encoder_settings, use_rowwise_attention
 from samaritan.models.sam_hq.decoder import HqDecoder, HqEncoder, ViTWithEarly
 from samaritan.models.sam_hq.keys import to_transformers
 
@@ -61,4 +61,5 @@ FAMILY = Family(
     rename=to_transformers,
     model=maker(network),
     frame=FrameSpec(1024),
+    anatomy=ANATOMY,
 )

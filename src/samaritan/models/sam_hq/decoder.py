@@ -74,13 +74,17 @@ class HqDecoder(nn.Module):
         super().__init__()
         self.sam, self.mask_decoder = SamDecoder(cast("SamModel", model)), model.mask_decoder
 
+    def attend(self, own: Tensor, features: tuple[Tensor, ...], *asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Let tokens, prompts and picture attend to each other, as ``SamDecoder.attend``; without the details."""
+        return self.sam.attend(own, features, *asked)
+
     def forward(
         self, embedding: Tensor, details: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor
     ) -> Masks:
         """Return logits (p, 4, rows, columns) and predicted IoU (p, 4)."""
         decoder = self.mask_decoder
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, decoder.hq_token.weight])
-        tokens, upscaled = self.sam.attend(own, embedding, coords, labels, mask, has_mask)
+        tokens, upscaled = self.sam.attend(own, (embedding,), coords, labels, mask, has_mask)
         finer = functional.gelu(decoder.mask_norm(decoder.mask_conv1(to_map(upscaled, self.sam.side, 2))))
         finer = decoder.mask_conv2(finer) + details
         fine = torch.einsum("pc,pchw->phw", decoder.hq_mask_mlp(tokens[:, len(own) - 1]), finer)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import SamHQModel
 
 from samaritan.models.family import Family
-from samaritan.models.mobile_sam import NO_ENCODER, TinyViTSam, around_encoder
-from samaritan.models.mobile_sam.tiny_vit import EARLY_CHANNELS, TinyViT, fused
+from samaritan.models.mobile_sam import ANATOMY, NO_ENCODER, TinyViTSam, around_encoder
+from samaritan.models.mobile_sam.tiny_vit import EARLY_CHANNELS, TinyViT, at_rest
 from samaritan.models.planar import FrameSpec, maker
 from samaritan.models.planar.torch_network import TorchNetwork
 from samaritan.models.sam_hq import around, assemble
@@ -35,9 +35,9 @@ def build(side: int) -> TinyViTSam:
 
 
 def network(module: nn.Module, device: str) -> TorchNetwork:
-    """Return the network of Light HQ-SAM on a device, the batch norms of its encoder folded away."""
+    """Return the network of Light HQ-SAM on a device, its batch norms folded away unless something learns there."""
     encoder = cast("TinyViTSam", module).image_encoder
-    return around(_Encoder(fused(encoder)), cast("SamHQModel", module), device)
+    return around(_Encoder(at_rest(encoder)), cast("SamHQModel", module), device)
 
 
 FAMILY = Family(
@@ -46,4 +46,5 @@ FAMILY = Family(
     rename=around_encoder(to_transformers),
     model=maker(network),
     frame=FrameSpec(1024),
+    anatomy=ANATOMY,
 )

@@ -68,4 +68,5 @@ FAMILY = Family(
     rename=rename,
     model=maker(network),
     frame=_FRAME,
+    anatomy=sam.ANATOMY,
 )

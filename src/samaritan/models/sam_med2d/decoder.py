@@ -28,6 +28,10 @@ class Med2dDecoder(nn.Module):
         super().__init__()
         self.sam = SamDecoder(model)
 
+    def attend(self, own: Tensor, features: tuple[Tensor, ...], *asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Let tokens, prompts and picture attend to each other, as ``SamDecoder.attend``."""
+        return self.sam.attend(own, features, *asked)
+
     def forward(self, embedding: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Masks:
         """Return logits (p, 4, rows, columns) and predicted IoU (p, 4); ``mask`` is of logits."""
         coords = coords + (labels == BOX_STOP)[..., None]

@@ -1,0 +1,1 @@
+"""What can be adapted, a file for each kind of network."""
