@@ -1,5 +1,6 @@
 """`samaritan adapt` as its user sees it."""
 
+import csv
 import json
 
 import numpy as np
@@ -128,3 +129,43 @@ def test_a_model_that_finds_labels_by_itself(run, folder, place):
     assert "core, rim" in wrong.err
     shown = run("evaluate", folder, "--model", place / "mine", "--protocol", "name", "-o", place / "scores", "--json")
     assert shown.code == 0, shown.err
+
+
+@pytest.mark.slow
+def test_methods_side_by_side_and_one_of_them_merged(run, folder, place):
+    options = ("--method", "lora", "--method", "houlsby", "-o", place / "all", "--steps", 1, "--images", 2)
+    shown = run("adapt", "compare", folder, *options, "--held-out", 0.4)
+    assert shown.code == 0, shown.err
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["method", "lora", "lora", "houlsby", "houlsby"]
+    rows = list(csv.DictReader((place / "all" / "comparison.csv").read_text().splitlines()))
+    assert all(float(row["peak_memory_mib"]) > 100 and int(row["learning"]) > 1000 for row in rows)
+    merged = run("adapt", "merge", place / "all" / "lora", "-o", place / "whole")
+    assert merged.code == 0, merged.err
+    image, _ = blobs(9)
+    write(image, place / "new.png")
+    for name in ("all/lora", "whole"):
+        shown = run("segment", place / "new.png", "--model", place / name, "--box", "20,20:50,50", "-o",
+                    place / f"{name.replace('/', '-')}.png")  # fmt: skip
+        assert shown.code == 0, shown.err
+    one, other = (np.asarray(read_labels(place / name).array) for name in ("all-lora.png", "whole.png"))
+    assert (one != other).mean() < 0.002
+    other = run("adapt", "merge", place / "all" / "houlsby", "-o", place / "no")
+    assert other.code == 1
+    assert "Keep the adapter beside its base" in other.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["compare", "--steps", "1", "data"], "DATA first"),
+        (["compare", "data", "--method", "lara"], "Did you mean 'lora'"),
+        (["compare", "data", "--method", "lora", "--wide"], "--wide"),
+        (["merge", "data", "-o", "x"], "which is no adapter"),
+    ],
+)
+def test_wrong_options_of_the_other_verbs(run, folder, place, options, reason, monkeypatch):
+    monkeypatch.chdir(place)
+    shown = run("adapt", *options)
+    assert shown.code != 0
+    assert reason in shown.err
+    assert "Traceback" not in shown.err

@@ -57,6 +57,8 @@ class AdapterCard:
         Hash of the training cases, and how many cases and patients they were.
     licence
         The base's: what was made of it has it, too.
+    sizes
+        Parameters that learnt, and of all: ``learning`` and ``parameters``.
     metrics
         Scores on cases that were not trained on, before and after.
     made_with
@@ -74,6 +76,7 @@ class AdapterCard:
     licence: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     base_file: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
     version: int = _VERSION

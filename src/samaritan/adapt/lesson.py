@@ -121,8 +121,12 @@ def expect(lesson: Lesson) -> Expected:
         optimiser.step()
         optimiser.zero_grad()
         seconds.append(time.perf_counter() - started)
+    return Expected(**_sizes(network), step_s=min(seconds), memory=peak_rss())
+
+
+def _sizes(network: nn.Module) -> dict[str, int]:
     learning = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Expected(learning, sum(p.numel() for p in network.parameters()), min(seconds), peak_rss())
+    return {"learning": learning, "parameters": sum(p.numel() for p in network.parameters())}
 
 
 def teach(
@@ -138,8 +142,8 @@ def teach(
         If ``out`` holds another lesson.
     """
     network, groups = lesson.prepared()
-    card = replace(lesson.card, name=name, made_with=made_with())
-    differs = {"name", "made_with", "metrics", "licence", "base_file"}  # or may, in a run that goes on
+    card = replace(lesson.card, name=name, made_with=made_with(), sizes=_sizes(network))
+    differs = {"name", "made_with", "metrics", "licence", "base_file", "sizes"}  # or may, in a run that goes on
     about = {key: value for key, value in asdict(card).items() if key not in differs}
     about["images"] = lesson.course.images
     about = json.loads(json.dumps(about))  # as a run that goes on reads it

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, Protocol
 
 import torch
@@ -118,11 +119,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out: the averaged weights, the last validation, and what looked wrong on the way."""
+    """What came out: the averaged weights, the last validation, what looked wrong on the way, and how long it took.
+
+    ``step_s`` is the median of the steps' seconds; ``seconds`` are those of all steps, also of a run that was gone on
+    with.
+    """
 
     average: dict[str, Tensor]
     scores: Scores
     warnings: tuple[str, ...]
+    step_s: float
+    seconds: float
 
 
 def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leave out
@@ -191,7 +198,11 @@ def fit(  # noqa: PLR0913 - three that it takes, and five that most callers leav
                 journal.draw()
                 saved = time.monotonic()
     done = [entry["scores"] for entry in journal.entries if "scores" in entry]
-    return Result(trainer.average.state, scores or (done[-1] if done else {}), _warnings(journal.entries))
+    spent = [entry["step_s"] for entry in journal.entries]
+    return Result(
+        trainer.average.state, scores or (done[-1] if done else {}), _warnings(journal.entries),
+        median(spent) if spent else 0.0, sum(spent),
+    )  # fmt: skip
 
 
 def rate_factor(fraction: float, *, warm_up: float, last: float) -> float:

@@ -54,7 +54,7 @@ def program() -> Callable[..., Any]:
     app.command()(guarded(inspect.inspect))
     app.command()(guarded(evaluate.evaluate))
     app.command()(guarded(report.report))
-    app.command()(guarded(adapt.adapt))
+    app.add_typer(adapt.verbs(), name="adapt", help=adapt.adapt.__doc__)
     app.command()(guarded(convert.convert))
     app.add_typer(models.verbs(), name="models")
     app.command()(guarded(export.export))

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from samaritan.cli._errors import Debug, UsageError
+from samaritan.cli._adapt_compare import compare
+from samaritan.cli._adapt_merge import merge
+from samaritan.cli._errors import Debug, UsageError, guarded
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Device, Json
 from samaritan.cli._progress import progress_bar
@@ -18,15 +21,36 @@ from samaritan.cli._select import Limit, Modality, Where, chosen_cases
 from samaritan.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from typer._click.core import Context  # typer gives the class no public name
+
     from samaritan.adapt.base import Base
     from samaritan.adapt.census import Census
     from samaritan.adapt.kind import Kind
     from samaritan.cli._progress import Report
     from samaritan.data import DataSet
 
+_ALSO = "Also: samaritan adapt compare (several methods side by side), samaritan adapt merge (into the base's weights)."
 _HELD_OUT = 0.2
 _TRAIN, _HELD = ("train", "training"), ("test", "val", "validation")  # what splits are called
 _FEWEST = 2  # patients: one to train on, one to judge by
+
+
+class DataOrVerb(TyperGroup):
+    """Takes `adapt DATA` for `adapt data DATA`, the verb that is there when none is said."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse ``args`` once the verb that was left out stands in front."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["data", *args])
+
+
+def verbs() -> typer.Typer:
+    """Return the group of verbs below ``adapt``."""
+    group = typer.Typer(cls=DataOrVerb, rich_markup_mode=None, pretty_exceptions_enable=False)
+    group.command("data", epilog=_ALSO)(guarded(adapt))
+    passing = {"allow_extra_args": True, "ignore_unknown_options": True}
+    group.command(context_settings=passing)(guarded(compare))
+    group.command()(guarded(merge))
+    return group
 
 
 def adapt(
@@ -73,7 +97,7 @@ def adapt(
     RUN is then a model: samaritan segment IMG --model RUN. Killed, it goes on: the same line again.
     """
     try:
-        from samaritan.adapt.adapter import write_card
+        from samaritan.adapt.adapter import WEIGHTS, write_card
         from samaritan.adapt.base import base_of
         from samaritan.adapt.census import Looks, census
         from samaritan.adapt.kind import Course
@@ -82,6 +106,7 @@ def adapt(
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(what="adapting a model", extra="adapt") from error
     from samaritan.cli._adaptation import expectation, in_words, prove, warnings_of
+    from samaritan.cli._report import peak_memory_mib
     from samaritan.data import open_data
 
     base = base_of(model, weights=weights)
@@ -113,6 +138,8 @@ def adapt(
         outcome = prove(lesson, output, held, progress=report)
     write_card(output, replace(card, metrics=outcome.metrics))
     told = {
+        **card.sizes, "adapter_bytes": (output / WEIGHTS).stat().st_size, "step_s": round(result.step_s, 4),
+        "seconds": round(result.seconds, 2), "peak_memory_mib": peak_memory_mib(),
         "output": str(output), "base": card.base, "task": task, "method": method, "steps": steps,
         "labels": list(card.labels),
         "cases": card.data, "held_out": len(held.cases), "empty": list(found.empty), "scores": outcome.scores,
