@@ -40,6 +40,9 @@ TOYS = {
 def opened(name):
     known = published(name)
     module = TOYS[name]()
+    for parameter in module.parameters():  # transformers draws them so small that nothing would be seen of anything
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.1)
     side = {"mobile-sam": 256, "sam2.1-tiny": 128}.get(name, SIDE)
     frame = replace(known.frame or known.record.frame, side=side)
     return Opened(Path("none"), replace(known, frame=frame), known.card, module.eval().requires_grad_(False))
@@ -71,7 +74,7 @@ def test_every_family_learns_by_prompts(any_base, data):
     assert all(prompts.kinds <= any_base.card.prompts for prompts in task.batch(1).prompts)
     terms, moved = step(module, groups, task)
     assert terms.keys() == {"mask", "iou"}
-    assert all(0 < value < 100 for value in terms.values())
+    assert all(0 < value < 1e4 for value in terms.values())
     assert moved
     model = any_base.model(module.requires_grad_(False), any_base.card)
     assert model.card is any_base.card
