@@ -536,3 +536,47 @@ def test_without_pytorch_one_is_told_what_to_install(toys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "samaritan.models.planar.torch_network", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'samaritan\[torch\]'"):
         load_model("toy", device="cpu")
+
+
+NETWORK = ("image_encoder.pos_embed", "prompt_encoder.no_mask_embed.weight", "mask_decoder.iou_token.weight")
+
+
+def network(prefix="", size=12):
+    """Return tensors of a network: the named ones, and more of its encoder's."""
+    names = [*NETWORK, *(f"image_encoder.blocks.{n}.bias" for n in range(size - len(NETWORK)))]
+    return {f"{prefix}{name}": torch.ones(2) for name in names}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "sam_encoder.", "segmentor.backbone."])
+def test_a_prefix_is_found_though_a_loss_s_tensor_lies_beside(tmp_path, prefix):
+    torch.save({"state_dict": network(prefix) | {"criterion.weight": torch.ones(2)}}, tmp_path / "pl.ckpt")
+    found = read_checkpoint(tmp_path / "pl.ckpt")
+    assert set(found.tensors) == set(network())
+    assert found.left_out == ("criterion.weight",)
+    torch.save(network(prefix), tmp_path / "alone.pth")
+    assert (names(tmp_path / "alone.pth"), read_checkpoint(tmp_path / "alone.pth").left_out) == (set(network()), ())
+
+
+def test_what_is_not_most_of_a_file_is_not_taken_for_its_network(tmp_path):
+    two = network("student.") | network("teacher.")
+    torch.save(two, tmp_path / "two.pth")
+    assert names(tmp_path / "two.pth") == set(two)
+    much = network("model.") | {f"other.{n}": torch.ones(1) for n in range(6)}
+    torch.save(much, tmp_path / "much.pth")
+    assert names(tmp_path / "much.pth") == set(much)
+    plain = network() | {"criterion.weight": torch.ones(2)}  # told as a difference
+    torch.save(plain, tmp_path / "plain.pth")
+    assert names(tmp_path / "plain.pth") == set(plain)
+
+
+@pytest.mark.parametrize("key", ["params", "generator", "student"])
+def test_wrappers_that_nobody_has_named_are_looked_into(tmp_path, key):
+    optimiser = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({key: network("module."), "optimizer": optimiser, "epoch": 3}, tmp_path / "w.pth")
+    assert names(tmp_path / "w.pth") == set(network())
+
+
+def test_two_networks_in_a_file_are_told(tmp_path):
+    torch.save({"student": network(), "teacher": network(size=20)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"holds tensors in teacher \(20\), student \(12\)"):
+        read_checkpoint(tmp_path / "w.pth")

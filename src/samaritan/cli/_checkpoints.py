@@ -108,6 +108,8 @@ def _told(found: Inspection) -> str:
     if found.tensors:
         types = ", ".join(f"{kind} ({count})" for kind, count in found.dtypes.items())
         facts["tensors"] = f"{found.tensors:,} with {found.parameters:,} values: {types}"
+        if found.left_out:
+            facts["left out"] = _lines(list(found.left_out))
         facts |= _likeness(found)
     for name, nodes in (("inputs", found.inputs), ("outputs", found.outputs)):
         if nodes:

@@ -7,8 +7,10 @@ weights (an optimizer, ``state_dict``, ``model``, the ``module.`` of data parall
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from os import stat_result
@@ -35,6 +37,9 @@ _WRAPPERS = (
 _MOST_WRAPPERS = 64  # that are looked into
 _PREFIXES = ("module.", "_orig_mod.", "model.", "sam_model.", "sam.")
 _MOST_PREFIXES = 4  # of a kind, one in another
+_PART = re.compile(r"((?:.*?\.)?)(?:sam_)?(?:mask_decoder|prompt_encoder)\.")  # that families have, after a prefix
+_MOST_OF_ALL = 0.9  # of a file's tensors are under the prefix of its network
+_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ class CheckpointFile:
         MissingExtraError
             If PyTorch is not installed.
         """
-        return Checkpoint(self.path, _named_tensors(self.path, _content(self)), self.sha256)
+        tensors, left_out = _of_network(_named_tensors(self.path, _content(self)))
+        return Checkpoint(self.path, tensors, self.sha256, left_out)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,11 +124,14 @@ class Checkpoint:
         By name, as the file has them (what is no visible character is escaped): of any type, dense, on the CPU.
     sha256
         Of the whole file.
+    left_out
+        Names of tensors beside the network's, such as a loss's own: those have a prefix that these lack.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     sha256: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -254,16 +263,27 @@ def _named_tensors(path: Path, content: object) -> dict[str, Tensor]:
     """Return the tensors of a network by name, out of what training scripts wrap around them."""
     import torch  # noqa: PLC0415 - it has been imported by now
 
+    def of(level: Mapping[object, object]) -> dict[str, Tensor]:
+        named = ((name, value) for name, value in level.items() if isinstance(name, str))
+        return {printable(name): value for name, value in named if isinstance(value, torch.Tensor)}
+
+    def first(content: object) -> dict[str, Tensor]:
+        return next((found for level in _levels(content, set()) if (found := of(level))), {})
+
+    tensors = first(content)
+    if not tensors and isinstance(content, Mapping):  # in a wrapper that is not known
+        inside = {printable(str(key)): found for key, value in content.items() if (found := first(value))}
+        if len(inside) > 1:
+            raise WeightsError(
+                got=f"{path.name} holds tensors in {_counted(inside)}",
+                wanted="one network",
+                fix=f"Save one of them: torch.save(torch.load('{path.name}')['{next(iter(inside))}'], 'one.pth')",
+            )
+        tensors = next(iter(inside.values()), {})
+    if tensors:
+        _require_dense(path, tensors)
+        return _without_prefixes(tensors)
     levels = list(_levels(content, set()))
-    for level in levels:
-        tensors = {
-            printable(name): value
-            for name, value in level.items()
-            if isinstance(name, str) and isinstance(value, torch.Tensor)
-        }
-        if tensors:
-            _require_dense(path, tensors)
-            return _without_prefixes(tensors)
     if any(isinstance(value, pickles.NoArray) for level in levels for value in level.values()):
         raise WeightsError(
             got=f"{path.name} holds arrays of NumPy, no tensors",
@@ -271,6 +291,13 @@ def _named_tensors(path: Path, content: object) -> dict[str, Tensor]:
             fix="Save them as tensors: safetensors.numpy.save_file(arrays, 'weights.safetensors')",
         )
     raise WeightsError(got=f"{path.name} holds no tensors", wanted="the weights of a network")
+
+
+def _counted(inside: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Return names with numbers of tensors: ``"student (436), teacher (436)"``; the largest first, and a few only."""
+    largest = sorted(inside, key=lambda name: -len(inside[name]))
+    more = f" and {len(largest) - _LISTED} more" if len(largest) > _LISTED else ""
+    return ", ".join(f"{name} ({len(inside[name])})" for name in largest[:_LISTED]) + more
 
 
 def _levels(content: object, seen: set[int]) -> Iterator[Mapping[object, object]]:
@@ -311,3 +338,17 @@ def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _of_network(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the tensors under the prefix that most have, whatever it is, without it, and the names of the others.
+
+    The prefix is what stands before the names of parts that Segment Anything's families have. Where none stands there,
+    all tensors are the network's: then what does not belong to it is told as a difference.
+    """
+    prefixes = Counter(found.group(1) for name in tensors if (found := _PART.match(name)))
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    under = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not prefix or len(prefixes) > 1 or len(under) < _MOST_OF_ALL * len(tensors):
+        return tensors, ()
+    return under, tuple(name for name in tensors if not name.startswith(prefix))

@@ -31,6 +31,8 @@ class Inspection:
         Names of the published models that it is, by its SHA-256.
     tensors, parameters, dtypes
         Numbers: of tensors, of values in all, and of tensors by their type.
+    left_out
+        Names of tensors beside the network's, which are not used.
     recognised
         What its tensors are most like, and how they differ; None if they are like nothing that is known.
     others
@@ -49,6 +51,7 @@ class Inspection:
     tensors: int = 0
     parameters: int = 0
     dtypes: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     recognised: Recognised | None = None
     others: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Inspection:
             "tensors": self.tensors,
             "parameters": self.parameters,
             "dtypes": dict(self.dtypes),
+            "left_out": list(self.left_out),
             "nearest": found
             and {
                 "family": found.family,
@@ -121,6 +125,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors).most_common()),
+        "left_out": checkpoint.left_out,
         "recognised": found if found.difference.alike else None,
         "others": tuple(others_of(found.variant, for_planes=found.for_planes)) if found.difference.none else (),
         "trouble": unusable(checkpoint, found.family, found.variant)
