@@ -40,7 +40,7 @@ from samaritan.models import certificate as certificates
 from samaritan.models import export as exporting
 from samaritan.models import graphs, load_model, quantise, sam
 from samaritan.models.bundle import load_bundle
-from samaritan.models.certificate import Certificate, Cost, certify
+from samaritan.models.certificate import Agreement, Certificate, Cost, certify
 from samaritan.models.made_with import MadeWith
 from samaritan.models.planar import FrameSpec, PlanarModel
 from samaritan.models.published import published
@@ -214,6 +214,21 @@ def test_the_certificate_has_what_it_was_made_with(folder):
     }
     assert made["platform"] == platform.platform()
     assert made["processor"]
+
+
+def test_the_certificate_tells_of_the_other_runtimes_that_are_here(folder):
+    parity = told(folder)
+    assert parity["made_with"]["runtimes"]["after"]["encoder"] == "openvino on CPU"
+    assert list(parity["others"]) == ["onnxruntime"]
+    assert parity["others"]["onnxruntime"]["dice"] >= exporting.LEAST_DICE
+    assert 0 <= parity["others"]["onnxruntime"]["logits_apart"] < 1e-3
+
+
+def test_masks_that_differ_on_another_runtime_alone_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "agreement", lambda *_: Agreement(9.0, 0.5))
+    with pytest.raises(WeightsError, match=r"Dice 0\.5000"):
+        exporting.export(model(), tmp_path / "out", images=[picture()])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("certificate", [None, "{}", "no JSON"])

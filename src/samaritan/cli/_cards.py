@@ -44,6 +44,7 @@ def card_fields(card: ModelCard) -> dict[str, Any]:
         "dims": card.dims,
         "native_shape": list(card.native_shape),
         "prompts": sorted(card.prompts),
+        "classes": {str(value): name for value, name in card.classes.items()},
         "channels": card.channels,
         "intensity_range": list(card.intensity_range),
         "ct_window": card.ct_window and list(card.ct_window),

@@ -97,6 +97,7 @@ def write_card(folder: Path, card: ModelCard, bundle: Mapping[str, Any], files: 
     told = {field.name: getattr(card, field.name) for field in fields(card)}
     told["prompts"] = sorted(card.prompts)
     told["scores"] = None  # measured on another runtime
+    told["classes"] = {str(value): name for value, name in card.classes.items()} or None
     lines = [f"{name} = {_toml(value)}" for name, value in told.items() if value is not None and name != "sha256"]
     for table, entries in ((_BUNDLE, {"version": VERSION, **bundle}), ("files", files)):
         lines += ["", f"[{table}]", *(f"{json.dumps(name)} = {_toml(value)}" for name, value in entries.items())]

@@ -31,6 +31,7 @@ def read_card(path: Path) -> ModelCard:
         fields.pop(table, None)
     fields["sha256"] = _fingerprint(fields.pop("files", {}))
     fields["prompts"] = frozenset(fields.get("prompts", ()))
+    fields["classes"] = {int(value): name for value, name in fields.get("classes", {}).items()}
     for name in ("native_shape", "intensity_range", "training_data", "ct_window"):
         if name in fields:
             fields[name] = tuple(fields[name])

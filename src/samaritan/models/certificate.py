@@ -6,8 +6,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,14 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far another runtime's answers about an image are from the original's: see ``Certificate``."""
+
+    logits_apart: float
+    dice: float
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """What was compared, and what came of it.
 
@@ -60,6 +68,8 @@ class Certificate:
         What it was measured on.
     made_with
         When, and with which versions.
+    others
+        How well the exported model agrees on the other runtimes that are here, by their names, on the first image.
     """
 
     model: str
@@ -72,6 +82,12 @@ class Certificate:
     after: Cost
     machine: str
     made_with: MadeWith
+    others: Mapping[str, Agreement] = field(default_factory=dict)
+
+    @property
+    def least_dice(self) -> float:
+        """The lowest Dice on any runtime."""
+        return min([self.dice, *(other.dice for other in self.others.values())])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate ready for JSON."""
@@ -123,6 +139,17 @@ def certify(
         machine=_machine(),
         made_with=MadeWith.now(before=before.network.runners, after=after.network.runners),
     )
+
+
+def agreement(before: Model, after: Model, image: Image) -> Agreement:
+    """Compare two models of the same weights on an image, without any measure of time."""
+    first, second = before.embed(image), after.embed(image)
+    answers = [
+        (before.decode(first, prompts), after.decode(second, prompts))
+        for prompts in questions(image.geometry, before.card)
+    ]
+    apart = max(float(np.abs(_in_order(one) - _in_order(other)).max()) for one, other in answers)
+    return Agreement(apart, min(_dice(one, other) for one, other in answers))
 
 
 def _memory(source: Source | None, image: Image) -> float | None:

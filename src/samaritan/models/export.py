@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,12 @@ from samaritan.core.errors import ImageError, MissingExtraError, WeightsError
 from samaritan.core.image import Image
 from samaritan.core.model import Model
 from samaritan.models.bundle import CARD, CERTIFICATE, ENCODER, bundle_table, load_bundle, write_card
-from samaritan.models.certificate import Certificate, certify
+from samaritan.models.certificate import Certificate, agreement, certify
 from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar import PlanarModel
 from samaritan.models.planar.graph_network import GraphNetwork
 from samaritan.models.quantise import quantise
+from samaritan.models.runtimes import RUNTIMES
 from samaritan.models.trial import Source
 from samaritan.models.whole_folder import whole_folder
 
@@ -171,14 +173,26 @@ def _compare(
     device = source.device if source else "auto"
     sources = (source, Source(str(staged), device=device))
     with _stage("Comparing with the original", progress):
-        return certify(model, load_bundle(staged, device=device), images, sources=sources)
+        made = load_bundle(staged, device=device)
+        certificate = certify(model, made, images, sources=sources)
+    others = {}
+    for name in _other_runtimes(made):
+        with _stage(f"Comparing on {name}", progress):
+            others[name] = agreement(model, load_bundle(staged, runtime=name, device="cpu"), images[0])
+    return replace(certificate, others=others)
+
+
+def _other_runtimes(made: PlanarModel) -> list[str]:
+    """Return the runtimes that are installed here and do not run the encoder: another machine may have them alone."""
+    used = made.network.runners["encoder"].package
+    return [name for name in RUNTIMES if name not in ("auto", used) and find_spec(name) is not None]
 
 
 def _require_likeness(certificate: Certificate, *, int8: bool) -> None:
     least = LEAST_DICE_INT8 if int8 else LEAST_DICE
-    if certificate.dice < least:
+    if certificate.least_dice < least:
         raise WeightsError(
-            got=f"the exported model's masks differ from the original's: Dice {certificate.dice:.4f}",
+            got=f"the exported model's masks differ from the original's: Dice {certificate.least_dice:.4f}",
             wanted=f"at least {least} on each of the {certificate.images} images",
             fix="Calibrate on more of your own images, or leave out --int8" if int8 else "Please report this",
         )
