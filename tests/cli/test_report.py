@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -91,3 +92,32 @@ def test_wrong_arguments(run, runs, arguments, reason):
     assert shown.code != 0
     assert reason in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_runs_that_are_no_pairs_are_refused_and_names_stay_apart(run, place, runs):
+    root = place / "data"
+    box = ("--model", "fake", "--protocol", "box")
+    assert run("evaluate", root, *box, "--metrics", "dice,nsd", "--tolerance-mm", 5, "-o", place / "wide").code == 0
+    assert run("evaluate", root, *box, "--metrics", "dice,nsd", "-o", place / "narrow").code == 0
+    shown = run("report", place / "wide", place / "narrow", "-o", place / "page.html")
+    assert shown.code == 1
+    assert "tolerance_mm 5.0 and 2.0" in shown.err
+    assert "Write a report of each" in shown.err
+    other = place / "other"
+    shutil.copytree(root, other)
+    for number in range(3):
+        labels = read_labels(other / f"masks/p{number}.nii.gz")
+        array = labels.array.copy()
+        array[:, :, ::3] = 0
+        write(LabelMap(array, labels.geometry), other / f"masks/p{number}.nii.gz")
+    assert run("evaluate", other, *box, "-o", place / "three").code == 0
+    shown = run("report", runs[1], place / "three", "-o", place / "page.html")
+    assert shown.code == 1
+    assert "other objects of the same name, such as case p0" in shown.err
+    for name in ("a", "b"):
+        assert run("evaluate", root, *box, "-o", place / name / "run").code == 0
+    shown = run("report", runs[1], place / "a/run", place / "b/run", "-o", place / "page.html")
+    assert shown.code == 0, shown.err
+    page = (place / "page.html").read_text()
+    assert "fake (run)" in page
+    assert "fake (run 2)" in page

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from samaritan.evaluate.report.gallery import ranked
-from samaritan.evaluate.report.latex import escaped
-from samaritan.evaluate.summary import challenge, differences, means
+from samaritan.evaluate.report.latex import escaped, to_latex
+from samaritan.evaluate.summary import ALL_STEPS, challenge, differences, last_answers, means
 
 
 def row(model, case, dice, **changes):
@@ -81,13 +81,58 @@ def test_the_challenge_is_scored_by_case():
 
 
 def test_best_median_and_worst_are_shown_once_each():
-    rows = [row("a", f"p{n}", n / 20) for n in range(20)] + [row("a", "x", None), row("a", "y", math.inf)]
+    rows = [row("a", f"p{n}", n / 20) for n in range(20)] + [row("a", "x", None)]
     found = ranked(rows, "dice")
     assert [rank for rank, _ in found] == ["best"] * 4 + ["median"] * 4 + ["worst"] * 4
     assert found[0][1]["dice"] == 0.95
     assert found[-1][1]["dice"] == 0.0
     assert len({item["case"] for _, item in found}) == 12
     assert [rank for rank, _ in ranked(rows[:3], "dice")] == ["best"] * 3
+
+
+def test_of_distances_the_small_ones_are_best_and_infinite_ones_worst():
+    values = [*(float(n) for n in range(20)), math.inf]
+    found = ranked([row("a", f"p{n}", 0.5, hd95=value) for n, value in enumerate(values)], "hd95")
+    assert [item["hd95"] for rank, item in found if rank == "best"] == [0.0, 1.0, 2.0, 3.0]
+    assert found[-1][1]["hd95"] == math.inf
+
+
+def test_a_smaller_distance_wins():
+    rows = [row(model, f"{n:02d}", 0.5, hd95=value, patient=str(n))
+            for n in range(8) for model, value in (("a", 4.0), ("b", 1.0 if n else 4.05))]  # fmt: skip
+    (told,) = differences(rows, ["hd95"])
+    found = told.comparison
+    assert (found.wins, found.ties, found.losses) == (7, 1, 0)
+    assert found.difference.mean < 0
+
+
+def disturbed(model, case, values):
+    """Return rows of corruptions: by kind and severity."""
+    return [
+        row(model, case, value, protocol="corrupted-images", step=f"{kind} {severity}", effort=float(severity))
+        for (kind, severity), value in values.items()
+    ]
+
+
+def test_of_disturbances_an_object_counts_once_with_its_mean():
+    values = {("noise", 1): 0.8, ("noise", 2): 0.6, ("blur", 1): 0.7, ("blur", 2): 0.1}
+    rows = [*disturbed("a", "p1", values), *disturbed("a", "q1", values), row("a", "p1", 0.9)]
+    found = last_answers(rows, ["dice"])
+    assert [(r["protocol"], r["case"], r["step"]) for r in found] == [
+        ("box", "p1", "box"), ("corrupted-images", "p1", ALL_STEPS), ("corrupted-images", "q1", ALL_STEPS),
+    ]  # fmt: skip
+    assert found[1]["dice"] == pytest.approx(0.55)
+    assert {(mean.step, mean.effort) for mean in means(rows, ["dice"])} >= {("noise 1", 1.0), ("noise 2", 2.0)}
+    given = [row("theirs", case, 0.6, protocol="given", step="given", effort=0.0) for case in ("p1", "q1")]
+    steps = [told.step for told in differences([*rows, *given], ["dice"]) if told.protocol == "corrupted-images"]
+    assert steps == [ALL_STEPS]
+
+
+def test_a_mean_says_of_how_many_it_is():
+    rows = [row("a", "p1", 0.5, hd95=3.0), row("a", "q1", 0.0, hd95=math.inf)]
+    found = means(rows, ["dice", "hd95"])
+    assert [(mean.interval.count, mean.of) for mean in found] == [(2, 2), (1, 2)]
+    assert "3.000 (1 of 2)" in to_latex(found, ["dice", "hd95"])
 
 
 def test_text_for_latex():

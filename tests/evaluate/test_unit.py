@@ -48,7 +48,7 @@ def test_a_model_is_asked_about_a_volume_as_a_whole(plan):
 
 
 def test_every_protocol_of_planes_runs(plan):
-    names = tuple(name for name in PROTOCOLS if PROTOCOLS.get(name).dims != 3)
+    names = tuple(name for name in PROTOCOLS if PROTOCOLS.get(name).dims != 3 and name != "name")  # which takes words
     given = plan(protocols=names, settings=Settings(scorer=Scorer(metrics=("dice",))))
     work(given, unit_of(given, "p2_c"))
     for name in names:

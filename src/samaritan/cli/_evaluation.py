@@ -96,13 +96,15 @@ def _interval(mean: Mapping[str, Any]) -> str:
     if not mean["count"]:
         return "-"
     around = "" if math.isnan(mean["low"]) else f" [{mean['low']:.3f}, {mean['high']:.3f}]"
-    return f"{mean['mean']:.3f}{around}"
+    part = "" if mean["count"] == mean["of"] else f" ({mean['count']} of {mean['of']})"
+    return f"{mean['mean']:.3f}{around}{part}"
 
 
 def _difference(told: Mapping[str, Any]) -> str:
     where = f"{told['protocol']}, {told['step']} ({told['choice']})"
+    around = "" if math.isnan(told["low"]) else f" [{told['low']:+.3f}, {told['high']:+.3f}]"
     return (
         f"{told['second']} less {told['first']}, {where}: {told['metric']} "
-        f"{told['difference']:+.3f} [{told['low']:+.3f}, {told['high']:+.3f}], p {told['p_holm']:.2g}; "
+        f"{told['difference']:+.3f}{around}, p {told['p_holm']:.2g}; "
         f"better in {told['wins']}, alike in {told['ties']}, worse in {told['losses']}"
     )

@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 RESAMPLES, FLIPS = 2_000, 10_000
 _LEVEL = 0.95
 _EXACT = 14  # patients, and fewer, whose sign flips are all counted
-TIE = 0.01  # a difference of this or less is none
 _BLOCK = 256  # resamples drawn at once
 
 
@@ -53,7 +52,7 @@ class Comparison:
     rank_biserial
         Matched-pairs rank-biserial correlation (Kerby 2014), from -1 to 1.
     wins, ties, losses
-        Objects for which the second is better, the same within ``TIE``, worse.
+        Objects for which the second is better, alike, worse.
     """
 
     difference: Interval
@@ -93,22 +92,37 @@ def compare(
     patients: Sequence[str],
     *,
     rng: np.random.Generator,
+    alike: float = 0.01,
+    more_is_better: bool = True,
 ) -> Comparison:
-    """Return how two models differ, from their values for the same objects in one order; pairs with nan are out."""
+    """Return how two models differ, from their values for the same objects in one order; pairs with nan are out.
+
+    Parameters
+    ----------
+    first, second, patients
+        Values of each object, and whose it is.
+    rng
+        Of intervals and flips.
+    alike
+        A difference of this or less is none.
+    more_is_better
+        Whether a higher value is a better one.
+    """
     difference = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     array, groups = _known(difference, patients)
     sums, counts = _by_patient(array, groups)
     means = sums / counts if len(counts) else sums
     deviation = float(means.std(ddof=1)) if len(means) > 1 else 0.0
+    gain = array if more_is_better else -array
     return Comparison(
         difference=interval(difference, patients, rng=rng),
         p_flip=flip_test(means, rng=rng),
         p_wilcoxon=_wilcoxon(means),
         effect=float(means.mean()) / deviation if deviation > 0 else float("nan"),
         rank_biserial=_rank_biserial(means),
-        wins=int((array > TIE).sum()),
-        ties=int((np.abs(array) <= TIE).sum()),
-        losses=int((array < -TIE).sum()),
+        wins=int((gain > alike).sum()),
+        ties=int((np.abs(gain) <= alike).sum()),
+        losses=int((gain < -alike).sum()),
     )
 
 

@@ -11,22 +11,29 @@ from typing import Any
 import numpy as np
 
 from samaritan.evaluate.predictions import GIVEN
+from samaritan.evaluate.protocols import PROTOCOLS
 from samaritan.evaluate.protocols.cvpr25 import scores as challenge_scores
+from samaritan.evaluate.replay import first_asked
 from samaritan.evaluate.scoring import PREDICTED
 from samaritan.evaluate.statistics import Comparison, Interval, compare, holm, interval
 from samaritan.evaluate.subjects import seeded
 from samaritan.metrics import calibration
+from samaritan.metrics.catalog import METRICS
 
 Row = Mapping[str, Any]
 
 _STEP = ("protocol", "step", "effort", "choice")
 _OBJECT = ("case", "value", "instance")
+ALL_STEPS = "all steps"
 CHALLENGE = ("cvpr25", "cvpr25-clicks")
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """One figure: a metric of a model at a step of a protocol, over all objects or those ``within`` a group."""
+    """One figure: a metric of a model at a step of a protocol, over all objects or those ``within`` a group.
+
+    ``of`` counts the answers; those whose value is undefined or infinite have no part in the ``interval``.
+    """
 
     model: str
     protocol: str
@@ -37,6 +44,7 @@ class Mean:
     within: str
     group: str
     interval: Interval
+    of: int
 
     def flat(self) -> dict[str, Any]:
         """Return it as a row of a table."""
@@ -94,21 +102,21 @@ def means(rows: Sequence[Row], metrics: Sequence[str], *, within: str = "", seed
         for metric in metrics:
             rng = seeded(seed, "mean", model, protocol, step, choice, group, metric)
             told = interval(_values(members, metric), patients, rng=rng)
-            found.append(Mean(model, protocol, step, effort, choice, metric, within, str(group), told))
+            found.append(Mean(model, protocol, step, effort, choice, metric, within, str(group), told, len(members)))
     return found
 
 
 def differences(rows: Sequence[Row], metrics: Sequence[str], *, seed: int = 0) -> list[Difference]:
     """Return how each two models differ at each step that both were asked at, on the objects that both have.
 
-    Masks that somebody else has made, who was asked nothing, are compared with the last step of each protocol.
+    Masks that somebody else has made, who was asked nothing, are compared with ``last_answers``.
     """
     steps: dict[tuple[Any, ...], dict[str, dict[tuple[Any, ...], Row]]] = defaultdict(lambda: defaultdict(dict))
-    for row in rows:
+    last = last_answers(rows, metrics)
+    for row in [*rows, *(row for row in last if row["step"] == ALL_STEPS)]:
         steps[tuple(row[name] for name in _STEP)][row["model"]][tuple(row[name] for name in _OBJECT)] = row
     given = {model: found for step, models in steps.items() if step[0] == GIVEN for model, found in models.items()}
-    last = {step[0]: step for step in steps if step[0] != GIVEN and step[-1] == PREDICTED}
-    for step in last.values():
+    for step in dict.fromkeys(tuple(row[name] for name in _STEP) for row in last if row["protocol"] != GIVEN):
         steps[step] |= given
     found: list[tuple[tuple[str, str, str, str, str, str], Comparison]] = []
     for (protocol, step, _, choice), models in steps.items():
@@ -121,9 +129,47 @@ def differences(rows: Sequence[Row], metrics: Sequence[str], *, seed: int = 0) -
                 one, other = (_values([models[model][key] for key in both], metric) for model in (first, second))
                 rng = seeded(seed, "difference", first, second, protocol, step, choice, metric)
                 key = (first, second, protocol, step, choice, metric)
-                found.append((key, compare(one, other, patients, rng=rng)))
+                kind = METRICS.get(metric)
+                told = compare(one, other, patients, rng=rng, alike=kind.alike, more_is_better=kind.more_is_better)
+                found.append((key, told))
     corrected = holm([told.p_flip for _, told in found])
     return [Difference(*key, told, p) for (key, told), p in zip(found, corrected, strict=True)]
+
+
+def last_answers(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
+    """Return a row for each object, model and protocol: what came of it in the end, by the model's own choice of mask.
+
+    That is the last step. Of a protocol whose steps stand apart, such as corruptions of many kinds, it is a row with
+    the mean of each metric over all of them, at the step ``ALL_STEPS``.
+    """
+    order: dict[str, str] = {}
+    apart: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["choice"] != PREDICTED:
+            continue
+        order[row["protocol"]] = row["step"]
+        if _stands_apart(row["protocol"]):
+            apart[(row["model"], row["protocol"], *(row[name] for name in _OBJECT))].append(row)
+    found = [
+        row for row in rows
+        if row["choice"] == PREDICTED and row["step"] == order[row["protocol"]] and not _stands_apart(row["protocol"])
+    ]  # fmt: skip
+    return [*found, *(_averaged(members, metrics) for members in apart.values())]
+
+
+def _stands_apart(protocol: str) -> bool:
+    known = first_asked(protocol)
+    return known in PROTOCOLS and PROTOCOLS.get(known).apart
+
+
+def _averaged(rows: Sequence[Row], metrics: Sequence[str]) -> Row:
+    """Return a row with the means of several of one object; a metric without any finite value is undefined."""
+    means_of: dict[str, float | None] = {}
+    for metric in (*metrics, "predicted_iou"):
+        values = np.array(_values(rows, metric))
+        known = values[np.isfinite(values)]
+        means_of[metric] = float(known.mean()) if len(known) else None
+    return {**rows[-1], "step": ALL_STEPS, "effort": 0.0, **means_of}
 
 
 def challenge(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -58,11 +58,20 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measure of a prediction: what it is ``of`` a pair, its value for a perfect one (``best``), and its unit."""
+    """A measure of a prediction: what it is ``of`` a pair, its value for a perfect one (``best``), and its unit.
+
+    Values that differ by ``alike`` or less are called the same.
+    """
 
     of: Callable[[Pair], float]
     best: float = 1.0
     unit: str = ""
+    alike: float = 0.01
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether a higher value is a better one."""
+        return self.best > 0
 
 
 DICE = Metric(lambda pair: dice(pair.reference, pair.prediction))
@@ -71,9 +80,9 @@ SENSITIVITY = Metric(lambda pair: sensitivity(pair.reference, pair.prediction))
 PRECISION = Metric(lambda pair: precision(pair.reference, pair.prediction))
 VOLUME_SIMILARITY = Metric(lambda pair: volume_similarity(pair.reference, pair.prediction))
 NSD = Metric(lambda pair: pair.surface.nsd(tolerance_mm=pair.tolerance_mm))
-HD = Metric(lambda pair: pair.surface.hausdorff(), best=0.0, unit="mm")
-HD95 = Metric(lambda pair: pair.surface.hausdorff(percent=95), best=0.0, unit="mm")
-ASSD = Metric(lambda pair: pair.surface.assd(), best=0.0, unit="mm")
+HD = Metric(lambda pair: pair.surface.hausdorff(), best=0.0, unit="mm", alike=0.1)
+HD95 = Metric(lambda pair: pair.surface.hausdorff(percent=95), best=0.0, unit="mm", alike=0.1)
+ASSD = Metric(lambda pair: pair.surface.assd(), best=0.0, unit="mm", alike=0.1)
 BOUNDARY_IOU = Metric(
     lambda pair: boundary_iou(
         pair.reference, pair.prediction, spacing_mm=pair.spacing_mm, width_mm=pair.boundary_mm

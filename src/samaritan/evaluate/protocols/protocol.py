@@ -88,6 +88,9 @@ class Protocol:
     together
         Whether all objects of an image are asked for in step, as classes of one label map: where answers overlap, the
         later object has the voxel.
+    apart
+        Whether its steps are many ways of asking of which none comes after the others: then an object's score is the
+        mean over all of them, where that of another protocol is its last.
     """
 
     title: str
@@ -98,6 +101,7 @@ class Protocol:
     dims: int | None = None
     oracle: bool = False
     together: bool = False
+    apart: bool = False
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", "samaritan.protocols")
@@ -124,6 +128,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "interactive": ("clicks", "box-clicks", "m-points", "scribble-line", "scribble-centre", "scribble-contour"),
     "robustness": ("box-jitter", "box-inward", "box-outward", "human-noise", "corrupted-images"),
     "cvpr25": ("cvpr25", "cvpr25-clicks"),
+    "names": ("name",),
 }  # fmt: skip
 DEFAULT = ("m1", "box", "clicks")
 

@@ -21,7 +21,7 @@ def _corrupted(target: Target, _rng: np.random.Generator) -> Asking:
     yield Question(prompts, "none", 0.0, corruption=("none", 0))
     for name in CORRUPTIONS:
         for severity in SEVERITIES:
-            yield Question(prompts, name, float(severity), corruption=(name, severity))
+            yield Question(prompts, f"{name} {severity}", float(severity), corruption=(name, severity))
 
 
 def _by_hand(target: Target, rng: np.random.Generator) -> Asking:
@@ -33,7 +33,7 @@ def _by_hand(target: Target, rng: np.random.Generator) -> Asking:
             "a click near the edge": edge_click(target, rng),
         }
         for name, prompt in hands.items():
-            yield Question((Prompts(target.geometry, (prompt,)),), name, float(number))
+            yield Question((Prompts(target.geometry, (prompt,)),), f"{name} {number}", float(number))
 
 
 CORRUPTED_IMAGES = Protocol(
@@ -42,10 +42,13 @@ CORRUPTED_IMAGES = Protocol(
     kinds=frozenset({"box"}),
     source="Hendrycks & Dietterich 2019, arXiv:1903.12261; Wang et al. 2023, arXiv:2304.14674",
     axis="severity",
+    dims=2,
+    apart=True,
 )
 HUMAN_NOISE = Protocol(
     title="careless boxes, clicks anywhere and near the edge, five of each",
     run=_by_hand,
     kinds=frozenset({"box", "point"}),
     axis="repeat",
+    apart=True,
 )

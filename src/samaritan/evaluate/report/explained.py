@@ -10,9 +10,10 @@ import numpy as np
 
 from samaritan.evaluate.factors import FACTORS
 from samaritan.evaluate.regression import Design, Effect, design_of, effects_of
-from samaritan.evaluate.report.figures import colour_of, last_steps, new_figure, to_svg
+from samaritan.evaluate.report.figures import colour_of, new_figure, to_svg
 from samaritan.evaluate.report.runs import Run
 from samaritan.evaluate.statistics import holm
+from samaritan.evaluate.summary import last_answers
 
 Row = dict[str, Any]
 
@@ -40,7 +41,7 @@ def explain(runs: Sequence[Run], metric: str) -> Explained:
         If statsmodels or matplotlib are not installed.
     """
     objects = {(item["case"], item["value"], item["instance"]): item for run in runs for item in run.objects}
-    rows = last_steps([row for run in runs for row in run.rows])
+    rows = last_answers([row for run in runs for row in run.rows], [metric])
     models = list(dict.fromkeys(row["model"] for row in rows))
     effects: list[Effect] = []
     plots: dict[str, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from samaritan.draw.overlay import PALETTE
 from samaritan.evaluate.protocols import PROTOCOLS
 from samaritan.evaluate.replay import first_asked
 from samaritan.evaluate.scoring import PREDICTED
-from samaritan.evaluate.summary import Mean
+from samaritan.evaluate.summary import Mean, last_answers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,11 +85,14 @@ def _curves(means: Sequence[Mean], metric: str) -> Iterator[tuple[str, str]]:
     for mean in means:
         if mean.metric == metric and mean.choice == PREDICTED and not mean.within:
             by_protocol[mean.protocol][mean.model].append(mean)
-    for protocol, curves in by_protocol.items():
+    for protocol, found in by_protocol.items():
+        curves: dict[str, list[Mean]] = found
         efforts = {mean.effort for curve in curves.values() for mean in curve}
         steps = {mean.step for curve in curves.values() for mean in curve}
-        if len(efforts) < 2 or len(steps) != len(efforts):  # severities of many kinds are no one curve
+        if len(efforts) < 2:
             continue
+        if len(steps) != len(efforts):  # severities of many kinds: at each, the mean over them
+            curves = {model: _by_effort(curve) for model, curve in curves.items()}
         known = first_asked(protocol)
         axis = PROTOCOLS.get(known).axis if known in PROTOCOLS else "effort"
         figure, axes = new_figure(f"{protocol}: {metric} by {axis}", axis, metric)
@@ -103,11 +107,22 @@ def _curves(means: Sequence[Mean], metric: str) -> Iterator[tuple[str, str]]:
         yield f"curve-{protocol}", to_svg(figure)
 
 
+def _by_effort(curve: Sequence[Mean]) -> list[Mean]:
+    """Return one mean for each effort, over the steps that have it; without interval, as their objects are the same."""
+    efforts = sorted({mean.effort for mean in curve})
+    found = []
+    for effort in efforts:
+        here = [mean for mean in curve if mean.effort == effort]
+        middle = float(np.mean([mean.interval.mean for mean in here]))
+        found.append(replace(here[0], interval=replace(here[0].interval, mean=middle, low=middle, high=middle)))
+    return found
+
+
 def _distributions(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, str]]:
     """Yield the spread over objects at the last step of each protocol: boxes with every tenth part, and the points."""
     models = _models(rows)
     spread: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in last_steps(rows):
+    for row in last_answers(rows, [metric]):
         if row[metric] is not None and np.isfinite(row[metric]):
             spread[row["protocol"]][row["model"]].append(row[metric])
     figure, axes = new_figure(f"{metric} of objects at the last step", "", metric)
@@ -132,7 +147,7 @@ def _scatters(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, str]]:
     """Yield, of each protocol, the objects by their score with the first model and with each other one."""
     models = _models(rows)
     scores: dict[str, dict[str, dict[tuple[Any, ...], float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in last_steps(rows):
+    for row in last_answers(rows, [metric]):
         if row[metric] is not None and np.isfinite(row[metric]):
             scores[row["protocol"]][row["model"]][row["case"], row["value"], row["instance"]] = row[metric]
     for protocol, by_model in scores.items():
@@ -176,12 +191,3 @@ def _calibration(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
         axes.plot([0, 1], [0, 1], lw=0.8, color="grey")
         axes.legend(fontsize=8)
         yield "calibration", to_svg(figure)
-
-
-def last_steps(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the last step of each protocol, of the mask that the model itself thinks best."""
-    order: dict[str, str] = {}
-    for row in rows:
-        if row["choice"] == PREDICTED:
-            order[row["protocol"]] = row["step"]
-    return [row for row in rows if row["choice"] == PREDICTED and row["step"] == order[row["protocol"]]]

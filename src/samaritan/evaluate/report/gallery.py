@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ from samaritan.core.errors import SamaritanError
 from samaritan.core.image import take_plane
 from samaritan.data import DataSet, read_image, read_objects
 from samaritan.draw.sheet import plane_tile
-from samaritan.evaluate.report.figures import last_steps
 from samaritan.evaluate.report.runs import Run
+from samaritan.evaluate.summary import last_answers
 from samaritan.evaluate.unit import unpack
+from samaritan.metrics.catalog import METRICS
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 _EACH = 4
 _SIDE = 260
@@ -39,14 +40,15 @@ def gallery(run: Run, data: DataSet, model: str, protocol: str, metric: str) -> 
 
     ``model`` is called as in ``run.rows``; its masks are kept under the name it was asked by.
     """
-    rows = [row for row in last_steps(run.rows) if row["model"] == model and row["protocol"] == protocol]
+    asked = [row for row in run.rows if row["model"] == model and row["protocol"] == protocol]
+    rows = last_answers(asked, [metric])
     return list(_pictures(run, data, ranked(rows, metric), metric))
 
 
 def ranked(rows: Sequence[Row], metric: str) -> list[tuple[str, Row]]:
     """Return rows of the best, the median and the worst, each once, with what they are."""
-    known = [row for row in rows if row[metric] is not None and np.isfinite(row[metric])]
-    known.sort(key=lambda row: -float(row[metric]))
+    known = [row for row in rows if row[metric] is not None]  # infinite distances are the worst there is
+    known.sort(key=lambda row: float(row[metric]), reverse=METRICS.get(metric).more_is_better)
     count = len(known)
     middle = max(0, (count - _EACH) // 2)
     places = {"best": range(_EACH), "median": range(middle, middle + _EACH), "worst": range(count - _EACH, count)}
@@ -86,7 +88,8 @@ def _pictures(run: Run, data: DataSet, rows: Sequence[tuple[str, Row]], metric: 
 
 
 def _mask_of(run: Run, row: Row) -> Any:  # noqa: ANN401  # a mask (i, j), or None
-    model = row["model"].removesuffix(f" ({run.name})")
+    asked_by = {told: asked for asked, told in run.called.items()}
+    model = asked_by[row["model"]]
     unit = run.store.get(row["case"], model, row["protocol"]) or {}
     for item in unit.get("objects", ()):
         if (item["value"], item["instance"]) == (row["value"], row["instance"]) and item["mask"]:

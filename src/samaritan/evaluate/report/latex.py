@@ -39,4 +39,5 @@ def _cell(mean: Mean | None) -> str:
         return "--"
     found = mean.interval
     around = "" if math.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.mean:.3f}{around}"
+    part = "" if found.count == mean.of else f" ({found.count} of {mean.of})"
+    return f"{found.mean:.3f}{around}{part}"

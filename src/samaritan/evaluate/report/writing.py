@@ -13,11 +13,11 @@ from samaritan.data import DataSet, open_data
 from samaritan.evaluate.effort import EFFORT_METRICS, effort_rows
 from samaritan.evaluate.instances import INSTANCE_METRICS
 from samaritan.evaluate.report.explained import Explained, explain
-from samaritan.evaluate.report.figures import figures, last_steps
+from samaritan.evaluate.report.figures import figures
 from samaritan.evaluate.report.gallery import Picture, gallery
 from samaritan.evaluate.report.latex import to_latex
 from samaritan.evaluate.report.runs import Run, metrics_of, read_runs
-from samaritan.evaluate.summary import Difference, Mean, calibrations, challenge, differences, means
+from samaritan.evaluate.summary import Difference, Mean, calibrations, challenge, differences, last_answers, means
 from samaritan.evaluate.tables import write_csv
 from samaritan.io.atomic import atomic_path
 
@@ -106,7 +106,7 @@ def write_report(
 
 def _breakdown(rows: Sequence[Row], metric: str, name: str, seed: int) -> list[Mean]:
     """Return the means at the last steps within each value of a column; none where there is one value only."""
-    last = last_steps(rows)
+    last = last_answers(rows, [metric])
     values = {row[name] for row in last}
     return means(last, [metric], within=name, seed=seed) if 1 < len(values) <= _MOST_GROUPS else []
 
