@@ -21,7 +21,9 @@ from samaritan.models.anatomy import Anatomy
 class TeachesPrompts(Protocol):
     """Makes the task of learning to be prompted."""
 
-    def __call__(self, make_sampler: Callable[..., CaseSampler], *, steps: int, images: int, seed: int) -> Task:
+    def __call__(
+        self, make_sampler: Callable[..., CaseSampler], *, steps: int, images: int, seed: int, encoder_learns: bool
+    ) -> Task:
         """Return it; ``make_sampler`` wants to be told how samples are cut, as ``cut``."""
 
 

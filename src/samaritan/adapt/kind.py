@@ -50,11 +50,14 @@ class Kind(Protocol):
     name: ClassVar[str]
     always: ClassVar[tuple[str, ...]]  # parts of the network that learn whatever the method
 
-    def network(self, base: Base) -> tuple[nn.Module, Anatomy]:
-        """Return the network, with the base's weights in it, and which parts of it are what."""
+    def network(self, base: Base) -> nn.Module:
+        """Return the network, with the base's weights in it."""
 
-    def task(self, base: Base, course: Course) -> Task:
-        """Return what the loop is given."""
+    def anatomy(self, base: Base) -> Anatomy:
+        """Return which parts of the network are what."""
+
+    def task(self, base: Base, course: Course, *, encoder_learns: bool = True) -> Task:
+        """Return what the loop is given; where the encoder stays as it is, pictures may be encoded once."""
 
     def card(self, card: ModelCard) -> ModelCard:
         """Return the card of what comes of a model with this one."""
@@ -74,13 +77,19 @@ def prepared(kind: Kind, base: Base, method: Method, *, seed: int = 0) -> tuple[
     ``seed`` draws what is added.
     """
     torch.manual_seed(seed)
-    network, anatomy = kind.network(base)
-    groups = list(method.prepare(network, anatomy))
+    network = kind.network(base)
+    groups = list(method.prepare(network, kind.anatomy(base)))
     new = [p for part in kind.always for p in network.get_submodule(part).parameters()]
     for parameter in new:
         parameter.requires_grad = True
     apart = _without(new, [p for group in groups for p in group.parameters])
     return network, groups + ([Group(apart, _HEAD_RATE)] if apart else [])
+
+
+def encoder_learns(network: nn.Module, anatomy: Anatomy) -> bool:
+    """Whether anything of the encoder learns, or what was added to it."""
+    named = network.named_parameters()
+    return any(parameter.requires_grad for name, parameter in named if anatomy.part_of(name) == "encoder")
 
 
 def _without(parameters: Sequence[nn.Parameter], others: Sequence[nn.Parameter]) -> list[nn.Parameter]:

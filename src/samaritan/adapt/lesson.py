@@ -15,7 +15,7 @@ from torch import nn
 from samaritan.adapt.adapter import AdapterCard, fingerprint, save_adapter, settings_dict
 from samaritan.adapt.base import Base
 from samaritan.adapt.journal import Entry
-from samaritan.adapt.kind import Course, Kind, prepared
+from samaritan.adapt.kind import Course, Kind, encoder_learns, prepared
 from samaritan.adapt.learnt import learnt_of
 from samaritan.adapt.loop import Group, Result, Settings, Task, fit
 from samaritan.adapt.methods import Method, settings_of
@@ -58,10 +58,10 @@ class Lesson:
         """The method."""
         return settings_of(self.method, self.settings)
 
-    @property
-    def task(self) -> Task:
-        """What the loop is given."""
-        return self.kind.task(self.base, self.course)
+    def task(self, network: nn.Module) -> Task:
+        """Return what the loop is given, for the network that ``prepared`` returned."""
+        learns = encoder_learns(network, self.kind.anatomy(self.base))
+        return self.kind.task(self.base, self.course, encoder_learns=learns)
 
     @property
     def loop(self) -> Settings:
@@ -110,7 +110,7 @@ class Expected:
 def expect(lesson: Lesson) -> Expected:
     """Return what a lesson takes, from some steps of it that are thrown away."""
     network, groups = lesson.prepared()
-    task = lesson.task
+    task = lesson.task(network)
     optimiser = torch.optim.AdamW([{"params": list(group.parameters), "lr": 0.0} for group in groups])
     network.train()
     seconds = []
@@ -147,6 +147,6 @@ def teach(
     about = {key: value for key, value in asdict(card).items() if key not in differs}
     about["images"] = lesson.course.images
     about = json.loads(json.dumps(about))  # as a run that goes on reads it
-    result = fit(network, lesson.task, lesson.loop, out, groups=groups, config=about, on_step=on_step)
+    result = fit(network, lesson.task(network), lesson.loop, out, groups=groups, config=about, on_step=on_step)
     save_adapter(out, card, learnt_of(network, result.average))
     return card, result

@@ -67,7 +67,6 @@ def merged_checkpoint(run: Path, out: Path) -> int:
 
 def _merged(run: Path) -> tuple[nn.Module, Anatomy, AdapterCard]:
     network, base, card = adapted(run)
-    # Which parts are what is asked of another copy: making it is what knows.
-    _, anatomy = card.kind.network(base)
+    anatomy = card.kind.anatomy(base)
     settings_of(card.method, card.settings).merge(network, anatomy)
     return network, anatomy, card

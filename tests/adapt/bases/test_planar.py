@@ -15,6 +15,7 @@ from samaritan.adapt.census import Looks, census
 from samaritan.adapt.framing import scaled
 from samaritan.adapt.kind import Course, prepared
 from samaritan.adapt.learnt import learnt_names
+from samaritan.adapt.lesson import Lesson
 from samaritan.adapt.methods import settings_of
 from samaritan.adapt.prompted.kind import Prompted
 from samaritan.adapt.semantic.kind import Semantic
@@ -138,3 +139,18 @@ def test_the_batch_norms_of_what_learns_are_not_folded_away():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in mobile_sam.network(module, "cpu").encoder.modules())
     module.image_encoder.requires_grad_(True)
     assert any(isinstance(m, nn.BatchNorm2d) for m in mobile_sam.network(module, "cpu").encoder.modules())
+
+
+def test_pictures_are_encoded_once_where_the_encoder_stays_as_it_is(data, monkeypatch):
+    like = base(opened("sam-vit-b"))
+    lesson = Lesson(base=like, kind=Prompted(), method="decoder", settings={}, course=course(data, like))
+    module, groups = lesson.prepared()
+    task = lesson.task(module)
+    seen = []
+    forward = sam.SamEncoder.forward
+    monkeypatch.setattr(sam.SamEncoder, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    for number in range(8):
+        step(module, groups, task, number)
+    assert len(seen) <= len(data.cases)
+    changed, _ = replace(lesson, base=base(opened("sam-vit-b")), method="lora").prepared()
+    assert not torch.equal(lesson.task(changed).batch(0).pictures, task.batch(0).pictures)

@@ -90,12 +90,15 @@ def _asked(make: Callable[[nn.Module, ModelCard], Model], card: ModelCard, modul
     return cast("TorchNetwork", cast("PlanarModel", make(module, card)).network)
 
 
-def _prompted(
+def _prompted(  # noqa: PLR0913 - of a model and of a run
     asked: Callable[[nn.Module], TorchNetwork], frame: FrameSpec, kinds: frozenset[str],
     make_sampler: Callable[..., CaseSampler], *, steps: int, images: int, seed: int,
+    encoder_learns: bool,
 ) -> Task:  # fmt: skip
     _ = steps  # one is like another
-    return PlanarTask(make_sampler, asked, frame=frame, kinds=kinds, images=images, seed=seed)
+    return PlanarTask(
+        make_sampler, asked, frame=frame, kinds=kinds, images=images, seed=seed, encoder_learns=encoder_learns
+    )
 
 
 def _see(asked: Callable[[nn.Module], TorchNetwork], frame: FrameSpec, module: nn.Module, pictures: Tensor) -> Features:

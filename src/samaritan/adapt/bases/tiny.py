@@ -71,6 +71,9 @@ def _model(network: nn.Module, card: ModelCard) -> Model:
     return TinyModel(FOLDER, network=TorchGraph(network), card=card)
 
 
-def _prompted(make_sampler: Callable[..., CaseSampler], *, steps: int, images: int, seed: int) -> Task:
+def _prompted(
+    make_sampler: Callable[..., CaseSampler], *, steps: int, images: int, seed: int, encoder_learns: bool
+) -> Task:
+    _ = encoder_learns  # prompts enter it: nothing of it can be kept from one to the next
     plan = Plan(steps=steps, seed=seed, images=images, sides=(_SIDE,), stages=(1.0,))
     return PromptedTask(plan, partial(make_sampler, cut=zoomed))

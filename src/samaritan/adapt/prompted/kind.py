@@ -23,14 +23,20 @@ class Prompted:
     name: ClassVar[str] = "prompt"
     always: ClassVar[tuple[str, ...]] = ()
 
-    def network(self, base: Base) -> tuple[nn.Module, Anatomy]:
+    def network(self, base: Base) -> nn.Module:
         """Return the base's own; see ``Kind``."""
-        return base.network(), base.anatomy
+        return base.network()
 
-    def task(self, base: Base, course: Course) -> Task:
+    def anatomy(self, base: Base) -> Anatomy:
+        """Return that of the base."""
+        return base.anatomy
+
+    def task(self, base: Base, course: Course, *, encoder_learns: bool = True) -> Task:
         """Return what the loop is given."""
         sampler = partial(CaseSampler, course.data.root, course.data.cases, course.looks, course.census.cases)
-        return base.prompted(sampler, steps=course.steps, images=course.images, seed=course.seed)
+        return base.prompted(
+            sampler, steps=course.steps, images=course.images, seed=course.seed, encoder_learns=encoder_learns
+        )
 
     def card(self, card: ModelCard) -> ModelCard:
         """Return the card as it is: an adapted model takes the prompts that its base takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from samaritan.adapt.prompted.cases import CaseSampler
 from samaritan.adapt.prompted.crops import Sample, whole
 from samaritan.autoprompt.simulate import Target, next_click, simulate, tight_box
 from samaritan.core.prompts import Prompts
+from samaritan.infer.lru import ByteLRU
 from samaritan.models.letterbox import Letterbox
 from samaritan.models.planar import FrameSpec
 from samaritan.models.planar.network import Tokens
@@ -32,6 +34,7 @@ Array = NDArray[Any]
 # Segment Anything's (Kirillov et al. 2023): focal and Dice 20 to 1, squared error of the IoU.
 _FOCAL, _DICE, _IOU = 20.0, 1.0, 1.0
 _CORRECTED = 0.5  # chance that an answer is corrected by a click, and again
+_KEPT_BYTES = 2 << 30  # of features of pictures
 _TRIES = 50  # at prompts that a model takes
 
 
@@ -58,6 +61,8 @@ class PlanarTask:
         How pictures are prepared, and which prompts the model takes.
     images, seed
         Pictures a batch, and where chance starts.
+    encoder_learns
+        Whether anything of the encoder does. If not, pictures are shown as they are, and encoded once.
     """
 
     def __init__(
@@ -69,19 +74,22 @@ class PlanarTask:
         kinds: frozenset[str],
         images: int,
         seed: int,
+        encoder_learns: bool = True,
     ) -> None:
         self._make_sampler, self._network = make_sampler, asked
         self._frame, self._kinds, self._images, self._seed = frame, kinds, images, seed
+        self._encoder_learns = encoder_learns
+        self._encoded: ByteLRU[bytes, tuple[Tensor, ...]] = ByteLRU(_KEPT_BYTES)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what worker processes do not need: they make batches, and networks are large."""
-        return self.__dict__ | {"_network": None}
+        return self.__dict__ | {"_network": None, "_encoded": ByteLRU(0)}
 
     @cached_property
     def sampler(self) -> CaseSampler:
         """Source of samples."""
         cv2.setNumThreads(1)
-        return self._make_sampler(cut=partial(whole, frame=self._frame))
+        return self._make_sampler(cut=partial(whole, frame=self._frame, changed=self._encoder_learns))
 
     def batch(self, step: int) -> Batch:
         """Draw the samples of a step and simulate their prompts."""
@@ -97,10 +105,10 @@ class PlanarTask:
     def losses(self, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms of the loss of a batch; of each object after its prompts and, now and then, after a click more."""
         network = self._network(module)
-        features = network.encoder(scaled(batch.pictures.float(), self._frame, valid=batch.valid))
+        seen = self._features(network, batch)
         found: dict[str, list[Tensor]] = defaultdict(list)
         for number, prompts in enumerate(batch.prompts):
-            own = tuple(feature[number : number + 1] for feature in features)
+            own = seen[number]
             mask, valid = batch.masks[number], batch.valid[number]
             asked = tokens(prompts, None, self._letterbox, mask_side=network.spec.mask_side)
             answer = _answer(network, own, asked)
@@ -118,6 +126,23 @@ class PlanarTask:
             for name, term in terms.items():
                 found[name].append(term)
         return {name: torch.stack(each).mean() for name, each in found.items()}
+
+    def _features(self, network: TorchNetwork, batch: Batch) -> list[tuple[Tensor, ...]]:
+        """Return the features of each picture, (1, ...): encoded now, or before if the encoder stays as it is."""
+        if self._encoder_learns:
+            maps = network.encoder(scaled(batch.pictures.float(), self._frame, valid=batch.valid))
+            return [tuple(one[number : number + 1] for one in maps) for number in range(len(batch.prompts))]
+        found = []
+        for number in range(len(batch.prompts)):
+            picture, valid = batch.pictures[number : number + 1], batch.valid[number : number + 1]
+            key = hashlib.blake2b(picture.cpu().contiguous().numpy().tobytes()).digest()
+            kept = self._encoded.get(key)
+            if kept is None:
+                with torch.no_grad():
+                    kept = network.encoder(scaled(picture.float(), self._frame, valid=valid))
+                self._encoded.put(key, kept, nbytes=sum(one.nbytes for one in kept))
+            found.append(kept)
+        return found
 
     @property
     def _letterbox(self) -> Letterbox:

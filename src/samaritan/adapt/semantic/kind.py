@@ -85,14 +85,17 @@ class Semantic:
             slices=_NEIGHBOURS if census.volumes else 1, mirror=len(census.classes) == 1 and not census.volumes,
         )  # fmt: skip
 
-    def network(self, base: Base) -> tuple[nn.Module, Anatomy]:
+    def network(self, base: Base) -> nn.Module:
         """Return the base's network with the head; see ``Kind``."""
         network = base.network()
         head = HEADS.get(self.head)(base.sight, network, 1 + len(self.classes))
-        own = anatomy_of(base.anatomy, uses_decoder=self.head == DEFAULT_HEAD)
-        return SemanticNetwork(network, head, base.sight), own
+        return SemanticNetwork(network, head, base.sight)
 
-    def task(self, _base: Base, course: Course) -> Task:
+    def anatomy(self, base: Base) -> Anatomy:
+        """Return that of the base within the network, and the head."""
+        return anatomy_of(base.anatomy, uses_decoder=self.head == DEFAULT_HEAD)
+
+    def task(self, _base: Base, course: Course, *, encoder_learns: bool = True) -> Task:  # noqa: ARG002 - planes change
         """Return what the loop is given."""
         sampler = partial(
             SheetSampler, course.data.root, course.data.cases, course.looks, tuple(self.classes.values()),
