@@ -56,6 +56,8 @@ for _name, _target in {
     "ssf": "ssf:Ssf",
     "houlsby": "bottlenecks:Houlsby",
     "adaptformer": "bottlenecks:AdaptFormer",
+    "medical-sam-adapter": "bottlenecks:MedicalSamAdapter",
+    "sam-med2d": "gated:Gated",
 }.items():
     METHODS.register(_name, f"samaritan.adapt.methods.{_target}")
 
