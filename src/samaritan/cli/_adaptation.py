@@ -23,6 +23,7 @@ from samaritan.evaluate.tables import tables_of, write_tables
 from samaritan.evaluate.unit import Plan, Settings
 from samaritan.infer.memory import format_size
 from samaritan.models import load_model
+from samaritan.models.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from samaritan.adapt.census import Census
@@ -63,6 +64,7 @@ def prove(lesson: Lesson, run_folder: Path, held: DataSet, *, progress: Report |
         protocols=protocols,
         settings=Settings(choice=choice, looks=Looks(window=looks.window), seed=seed),
         store=Store(run_folder / _FOLDER),
+        weights={base: lesson.base.sha256, adapted: fingerprint(str(whole))},
     )
     plan.store.begin({"fixed": fixed(plan), "models": list(loaders), "protocols": list(protocols),
                       "command": ["samaritan", "adapt"], "environment": {}})  # fmt: skip

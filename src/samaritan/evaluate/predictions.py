@@ -16,16 +16,24 @@ from samaritan.io import read_labels
 GIVEN = "given"
 
 
-def find_predicted(folder: Path, case: str) -> Path | None:
-    """Return the file of a case, called like its id (``/`` as a folder or as ``_``); None if there is none."""
-    for file, stem in files_in(folder, deep=True):
-        if stem in _names(case) or relative(file.with_name(stem), folder) == case:
-            return file
-    return None
+class Listing:
+    """The files of a folder by the cases that they may be of; it is looked through once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = list(files_in(folder, deep=True))
+        self._places: dict[str, int] = {}
+        for place, (file, stem) in enumerate(self._files):
+            for name in (stem, relative(file.with_name(stem), folder)):
+                self._places.setdefault(name, place)
+
+    def of(self, case: str) -> Path | None:
+        """Return the file of a case, called like its id (``/`` as a folder or as ``_``); None if there is none."""
+        places = [self._places[name] for name in _names(case) if name in self._places]
+        return self._files[min(places)][0] if places else None
 
 
-def read_predicted(folder: Path, case: str, geometry: Geometry) -> NDArray[Any]:
-    """Return the label values (i, j, k) that were predicted for a case.
+def read_predicted(path: Path | None, folder: Path, case: str, geometry: Geometry) -> NDArray[Any]:
+    """Return the label values (i, j, k) that were predicted for a case, in the file that ``Listing`` has of it.
 
     Raises
     ------
@@ -34,7 +42,6 @@ def read_predicted(folder: Path, case: str, geometry: Geometry) -> NDArray[Any]:
     GeometryMismatchError
         If it lies on another grid than the image.
     """
-    path = find_predicted(folder, case)
     if path is None:
         raise ReadError(
             got=f"no prediction for case '{case}' in {folder}", wanted=f"a file such as {case}.nii.gz there"

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from samaritan.core.parallel import mapped
-from samaritan.evaluate.unit import Done, Plan, Unit, left, work
+from samaritan.evaluate.sources import Sources
+from samaritan.evaluate.unit import Done, Plan, Unit, forget, left, work
 
 Mapper = Callable[[Callable[[Unit], Done], Iterable[Unit]], Iterator[Done]]
 
@@ -23,10 +24,11 @@ class Ran:
     errors: tuple[tuple[str, str], ...]
 
 
-def waiting_units(plan: Plan) -> tuple[list[Unit], int]:
+def waiting_units(plan: Plan, sources: Sources | None = None) -> tuple[list[Unit], int]:
     """Return the units of a plan that are still to be done, by model and case, and how many are there already."""
     units: list[Unit] = [(model, case) for model in plan.asked for case in plan.data.cases]
-    waiting = [unit for unit in units if left(plan, unit)]
+    sources = sources or plan.sources
+    waiting = [unit for unit in units if left(plan, unit, sources)]
     return waiting, len(units) - len(waiting)
 
 
@@ -37,7 +39,7 @@ def run(
     mapper: Mapper | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Ran:
-    """Carry out a plan, or what is left of it.
+    """Carry out a plan, or what is left of it: what was made of other files than there are now is not kept.
 
     Parameters
     ----------
@@ -50,7 +52,10 @@ def run(
     progress
         Called with the model's name, units done, and of all; those kept from before are not counted.
     """
-    waiting, kept = waiting_units(plan)
+    sources = plan.sources
+    waiting, kept = waiting_units(plan, sources)
+    for unit in waiting:
+        forget(plan, unit, sources)
     apply = mapper or partial(mapped, workers=min(workers, max(1, len(waiting))))
     errors = []
     # Of each model those with many labels first, or all wait at the end for the one that has an atlas.

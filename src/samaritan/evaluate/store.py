@@ -3,7 +3,8 @@
 ::
 
     OUT/run.json                             what was asked for
-    OUT/units/MODEL/PROTOCOL/CASE.json       rows, seconds, prompts, last masks; or an error, or why it was skipped
+    OUT/units/MODEL/PROTOCOL/CASE.json       rows, seconds, prompts, last masks; or an error, or why it was skipped;
+                                             and what it was made of (``made_of``): see ``samaritan.evaluate.sources``
     OUT/units/objects/CASE.json              what the objects of a case are like
 """
 
@@ -93,6 +94,10 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as staged:
             staged.write_text(json.dumps(unit, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+    def drop(self, case: str, *parts: str) -> None:
+        """Keep nothing of a case under some names."""
+        self._path(case, *parts).unlink(missing_ok=True)
 
     def units(self, cases: list[str], *parts: str) -> Iterator[dict[str, Any]]:
         """Yield what is kept of each case under some names, in their order; nothing where nothing is."""

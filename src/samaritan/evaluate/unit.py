@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError, WriteError
-from samaritan.core.geometry import Geometry
 from samaritan.core.image import Image, take_plane
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case, DataSet, read_image, read_objects
@@ -26,6 +25,7 @@ from samaritan.evaluate.predictions import GIVEN, read_predicted
 from samaritan.evaluate.protocols import PROTOCOLS, Answer, Protocol
 from samaritan.evaluate.replay import Journal
 from samaritan.evaluate.scoring import PREDICTED, Scorer
+from samaritan.evaluate.sources import MadeOf, Sources
 from samaritan.evaluate.store import OBJECTS, Store
 from samaritan.evaluate.subjects import Choice, Subject, Wanted, seeded, subjects_of
 
@@ -47,7 +47,8 @@ class Plan:
     """A run: what is asked, of whom, about what, and where it is kept. It goes to other processes, with the loaders.
 
     ``folders`` hold masks that others have made: they count as models that are asked nothing. The questions of a
-    ``journal`` are asked of all models, besides the protocols.
+    ``journal`` are asked of all models, besides the protocols. ``weights`` tell those of each loader's model from
+    others of its name: what is kept of other ones is done anew.
     """
 
     data: DataSet
@@ -57,6 +58,12 @@ class Plan:
     store: Store
     folders: Mapping[str, Path] = field(default_factory=dict)
     journal: Journal | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> Sources:
+        """What its units are made of, as the files are now."""
+        return Sources(self.data.root, self.weights, self.folders)
 
     @property
     def asked(self) -> dict[str, tuple[str, ...]]:
@@ -78,11 +85,32 @@ class Done:
     error: str = ""
 
 
-def left(plan: Plan, unit: Unit) -> tuple[str, ...]:
-    """Return the protocols that are still to be asked; one that ended in an error is asked again."""
+def left(plan: Plan, unit: Unit, sources: Sources | None = None) -> tuple[str, ...]:
+    """Return the protocols that are still to be asked.
+
+    One that ended in an error is asked again, and so is one whose answers are to other images, references, predictions
+    or models than there are now. ``sources`` are those of the plan, if whoever asks has them.
+    """
     model, case = unit
+    made_of = (sources or plan.sources).of(model, case)
     found = {name: plan.store.get(case.id, model, name) for name in plan.asked[model]}
-    return tuple(name for name, kept in found.items() if kept is None or kept.get("error"))
+    return tuple(name for name, kept in found.items() if not _stands(kept, made_of) or (kept and kept.get("error")))
+
+
+def forget(plan: Plan, unit: Unit, sources: Sources) -> None:
+    """Drop what is kept of a unit, but was made of other things than there are now: no table shall have it."""
+    model, case = unit
+    places: list[tuple[tuple[str, ...], MadeOf]] = [((OBJECTS,), sources.of_case(case))]
+    places += [((model, name), sources.of(model, case)) for name in plan.asked[model]]
+    for parts, made_of in places:
+        kept = plan.store.get(case.id, *parts)
+        if kept is not None and not _stands(kept, made_of):
+            plan.store.drop(case.id, *parts)
+
+
+def _stands(kept: Mapping[str, Any] | None, made_of: MadeOf) -> bool:
+    """Whether something is kept, and was made of what there is now."""
+    return kept is not None and kept.get("made_of") == made_of
 
 
 def prepare(plan: Plan, model: str) -> None:
@@ -94,28 +122,33 @@ def prepare(plan: Plan, model: str) -> None:
 def work(plan: Plan, unit: Unit) -> Done:
     """Carry out what is left of a unit, and keep it; an error of the case is kept, one of the model is raised."""
     name, case = unit
-    wanted = left(plan, unit)
+    sources = plan.sources
+    made_of = sources.of(name, case)  # before it is read: what changes meanwhile is done anew the next time
+    wanted = left(plan, unit, sources)
     if not wanted:
         return Done(name, case.id)
+    model = _model(plan.loaders[name]) if name in plan.loaders else None  # where it fails, no case is to blame
     try:
         image = read_image(plan.data.root, case)
         rng = seeded(plan.settings.seed, "objects", case.id)
         drawn = read_objects(plan.data.root, case, image.geometry)
         subjects = subjects_of(image.geometry, drawn, plan.settings.choice, rng)
-        if plan.store.get(case.id, OBJECTS) is None:
-            plan.store.put(_described(case, image, subjects), case.id, OBJECTS)
-        if name in plan.folders:
-            plan.store.put(_given(plan, name, case, image.geometry, subjects), case.id, name, GIVEN)
+        if not _stands(plan.store.get(case.id, OBJECTS), sources.of_case(case)):
+            plan.store.put(_described(case, image, subjects) | {"made_of": sources.of_case(case)}, case.id, OBJECTS)
+        if model is None:
+            path = sources.predicted(name, case.id)
+            predicted = read_predicted(path, plan.folders[name], case.id, image.geometry)
+            plan.store.put(_given(plan, case, predicted, subjects) | {"made_of": made_of}, case.id, name, GIVEN)
             return Done(name, case.id, wanted)
-        model = _model(plan.loaders[name])
         interviews = Interviews(model, image, looks=plan.settings.looks, words=(plan.settings.seed, case.id))
         for protocol in wanted:
-            plan.store.put(_asked(plan, case, model.card, protocol, subjects, interviews), case.id, name, protocol)
+            found = _asked(plan, case, model.card, protocol, subjects, interviews)
+            plan.store.put(found | {"made_of": made_of}, case.id, name, protocol)
     except (WeightsError, MissingExtraError, WriteError):
         raise  # no fault of the case: it would be the same for all
     except SamaritanError as error:
-        for protocol in left(plan, unit):
-            plan.store.put({"case": case.id, "error": str(error)}, case.id, name, protocol)
+        for protocol in left(plan, unit, sources):
+            plan.store.put({"case": case.id, "error": str(error), "made_of": made_of}, case.id, name, protocol)
         return Done(name, case.id, wanted, str(error))
     return Done(name, case.id, wanted)
 
@@ -131,9 +164,8 @@ def _described(case: Case, image: Image, subjects: list[Subject]) -> dict[str, A
     return {"case": case.id, "objects": found}
 
 
-def _given(plan: Plan, name: str, case: Case, geometry: Geometry, subjects: list[Subject]) -> dict[str, Any]:
-    """Return the unit of a case whose masks somebody else has made."""
-    predicted = read_predicted(plan.folders[name], case.id, geometry)
+def _given(plan: Plan, case: Case, predicted: NDArray[Any], subjects: list[Subject]) -> dict[str, Any]:
+    """Return the unit of a case whose masks (i, j, k) somebody else has made."""
     objects = []
     for subject in subjects:
         plane = predicted if subject.index is None else take_plane(predicted, subject.axis, subject.index)

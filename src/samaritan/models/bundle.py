@@ -92,6 +92,13 @@ def load_bundle(folder: Path, *, runtime: str | None = None, device: str = "auto
     return PlanarModel(card, GraphNetwork(encoder, decoder, spec), frame)
 
 
+def require_graphs(folder: Path) -> None:
+    """Raise ``WeightsError`` unless the graphs of a bundle are there; their content is not looked at."""
+    for name in (ENCODER, DECODER):
+        if not (folder / name).is_file():
+            raise _no_file(name, folder)
+
+
 def write_card(folder: Path, card: ModelCard, bundle: Mapping[str, Any], files: Mapping[str, str]) -> None:
     """Write the card of a bundle; ``files`` are SHA-256 by name."""
     told = {field.name: getattr(card, field.name) for field in fields(card)}
@@ -135,10 +142,14 @@ def _require_files(folder: Path, listed: Mapping[str, str]) -> None:
         )
     for name, sha256 in listed.items():
         if Path(name).name != name or not (folder / name).is_file():
-            raise WeightsError(
-                got=f"no file {name} in {folder}", wanted="all files of the bundle", fix="Copy the whole folder again"
-            )
+            raise _no_file(name, folder)
         if sha256_of(folder / name) != sha256:
             raise ChecksumError(
                 got=f"{name} in {folder} with another SHA-256", wanted=f"{sha256[:12]}…", fix="Copy or export it again"
             )
+
+
+def _no_file(name: str, folder: Path) -> WeightsError:
+    return WeightsError(
+        got=f"no file {name} in {folder}", wanted="all files of the bundle", fix="Copy the whole folder again"
+    )

@@ -12,6 +12,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import stat_result
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 << 30
 _AT_ONCE = 1 << 20  # bytes, where a whole file is looked through
+_UNKNOWN = "unknown"
 _MAX_PICKLE = 64 << 20  # of the part of an archive that names its tensors
 _ZIP = b"PK\x03\x04"
 _PICKLES = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
@@ -74,27 +76,14 @@ class CheckpointFile:
         ResourceError
             If it is larger than ``MAX_BYTES``.
         """
-        try:
-            facts = path.stat()
-            _require_readable(path, facts)
-            with path.open("rb") as file:
-                head = file.read(16)
-            return cls(path, facts.st_size, head, sha256_of(path))
-        except ReadError:
-            raise
-        except OSError as error:
-            raise ReadError(
-                got=f"checkpoint {path} cannot be read ({error.strerror})", fix="Check the path and its permissions"
-            ) from error
+        with _readable(path):
+            nbytes, head = _look_at(path)
+            return cls(path, nbytes, head, sha256_of(path))
 
     @property
     def form(self) -> str:
         """What it is for people, by its first bytes; "unknown" if it is no checkpoint."""
-        if self.head.startswith(_ZIP):
-            return "PyTorch (zip)"
-        if self.head.startswith(_PICKLES):
-            return "PyTorch (before 1.6)"
-        return "safetensors" if self.head[8:9] == b"{" else "unknown"
+        return _form(self.head)
 
     def read(self) -> Checkpoint:
         """Return the weights in it.
@@ -144,6 +133,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return CheckpointFile.at(path).read()
 
 
+def require_checkpoint(path: Path) -> None:
+    """Raise unless a file is a checkpoint, as far as its first bytes tell.
+
+    Raises
+    ------
+    WeightsError
+        If it is something else.
+    ReadError, ResourceError
+        As ``CheckpointFile.at``.
+    """
+    with _readable(path):
+        _, head = _look_at(path)
+    if _form(head) == _UNKNOWN:
+        raise _no_checkpoint(path, head)
+
+
 def sha256_of(path: Path, *, report: Callable[[int], None] | None = None) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal digits; ``report`` is told the bytes done."""
     digest, done = hashlib.sha256(), 0
@@ -154,6 +159,35 @@ def sha256_of(path: Path, *, report: Callable[[int], None] | None = None) -> str
             if report is not None:
                 report(done)
     return digest.hexdigest()
+
+
+def _look_at(path: Path) -> tuple[int, bytes]:
+    """Return how long a file is, and its first bytes."""
+    facts = path.stat()
+    _require_readable(path, facts)
+    with path.open("rb") as file:
+        return facts.st_size, file.read(16)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise ``ReadError`` for what the system says of a file that is read within."""
+    try:
+        yield
+    except ReadError:
+        raise
+    except OSError as error:
+        raise ReadError(
+            got=f"checkpoint {path} cannot be read ({error.strerror})", fix="Check the path and its permissions"
+        ) from error
+
+
+def _form(head: bytes) -> str:
+    if head.startswith(_ZIP):
+        return "PyTorch (zip)"
+    if head.startswith(_PICKLES):
+        return "PyTorch (before 1.6)"
+    return "safetensors" if head[8:9] == b"{" else _UNKNOWN
 
 
 def _require_readable(path: Path, facts: stat_result) -> None:

@@ -201,7 +201,11 @@ class Opened:
 
 def entry(name: str) -> ModelEntry:
     """Return what the registry of models holds for a published model."""
-    return ModelEntry(lambda: published(name).card, lambda device: load_published(name, device=device))
+    return ModelEntry(
+        lambda: published(name).card,
+        lambda device: load_published(name, device=device),
+        require=lambda: _require_here(published(name), None),
+    )
 
 
 def load_published(name: str, *, weights: Path | None = None, device: str = "auto") -> Model:

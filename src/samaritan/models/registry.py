@@ -13,7 +13,7 @@ from samaritan.models.device import require_device
 
 DEFAULT_MODEL = "tiny"
 CARDS = Path(__file__).parent / "cards"  # of models that others published
-_ENDINGS = frozenset({".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar", ".onnx", ".zip"})  # of checkpoints
+ENDINGS = frozenset({".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar", ".onnx", ".zip"})  # of checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,14 @@ class ModelEntry:
     """What a model registers: its card, readable without weights or runtime, and how to load it onto a device.
 
     ``load`` takes one of ``device.DEVICES`` and raises ``WeightsError`` or ``MissingExtraError`` if it cannot.
-    ``place`` says to people where its weights are, if it has no checkpoint to fetch.
+    ``place`` says to people where its weights are, if it has no checkpoint to fetch. ``require`` raises what ``load``
+    would if the weights are seen not to be there; it loads nothing.
     """
 
     card: Callable[[], ModelCard]
     load: Callable[[str], Model]
     place: str = "built in"
+    require: Callable[[], None] = lambda: None
 
 
 LISTED_BY = "samaritan models"
@@ -83,7 +85,7 @@ def load_model(name: str | None = None, *, weights: Path | None = None, device: 
     require_device(device)
     if weights is not None:
         return _load_weights(weights, name or DEFAULT_MODEL, device)
-    if (path := _path_of(name)) is not None:
+    if (path := path_of(name)) is not None:
         return _load_path(path, device)
     return MODELS.get(name or DEFAULT_MODEL).load(device)
 
@@ -92,7 +94,7 @@ def _load_weights(weights: Path, name: str, device: str) -> Model:
     from samaritan.models.published import load_published, published_names  # noqa: PLC0415 - it knows this module
 
     if name not in published_names():
-        if _path_of(name) is None:
+        if path_of(name) is None:
             MODELS.get(name)  # that there is none of this name comes first
         raise UnknownNameError(
             got=f"weights {weights} in place of those of {name}",
@@ -111,7 +113,7 @@ def _load_path(path: Path, device: str) -> Model:
     return load_bundle(path, device=device) if is_bundle(path) else load_file(path, device=device)
 
 
-def _path_of(name: str | None) -> Path | None:
+def path_of(name: str | None) -> Path | None:
     """Return what was given for a model's name as a path if it is meant so: it exists, or has a folder or an ending.
 
     Not any ending: names of models have dots as well.
@@ -119,7 +121,7 @@ def _path_of(name: str | None) -> Path | None:
     if name is None or name in MODELS:
         return None
     path = Path(name)
-    return path if path.name != name or path.exists() or path.suffix in _ENDINGS else None
+    return path if path.name != name or path.exists() or path.suffix in ENDINGS else None
 
 
 def model_card(name: str | None = None) -> ModelCard:
@@ -132,7 +134,7 @@ def model_card(name: str | None = None) -> ModelCard:
     WeightsError
         If the card of a bundle is damaged.
     """
-    if (path := _path_of(name)) is not None:
+    if (path := path_of(name)) is not None:
         return _card_of(path)
     return MODELS.get(name or DEFAULT_MODEL).card()
 
@@ -160,10 +162,15 @@ def _kind_of(path: Path) -> ModelFolder | None:
     MissingExtraError
         If what loads it is not installed.
     """
-    mark = next((name for name in FOLDERS if (path / name).is_file()), None)
+    mark = mark_of(path)
     if mark is None:
         return None
     try:
         return FOLDERS.get(mark)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(what=f"a model with {mark}", extra="adapt") from error
+
+
+def mark_of(path: Path) -> str | None:
+    """Return the file that tells what kind of folder a path is, one of ``FOLDERS``; None if it is none of them."""
+    return next((name for name in FOLDERS if (path / name).is_file()), None)

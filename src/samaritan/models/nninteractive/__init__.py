@@ -44,7 +44,8 @@ def connect(url: str, api_key: str | None = None, *, timeouts: Timeouts | None =
     return NnInteractiveModel(url, api_key=api_key, timeouts=timeouts)
 
 
-def _load(device: str) -> Model:  # noqa: ARG001 - the server chooses the device, as it does the weights
+def _address() -> str:
+    """Return the address of the server; WeightsError if nobody has told it."""
     url = os.environ.get(URL_VARIABLE, "").strip()
     if not url:
         raise WeightsError(
@@ -53,10 +54,19 @@ def _load(device: str) -> Model:  # noqa: ARG001 - the server chooses the device
             fix="Start one: nninteractive-server --host 127.0.0.1 --port 1527\n"
             f"Then: export {URL_VARIABLE}=http://127.0.0.1:1527",
         )
+    return url
+
+
+def _load(device: str) -> Model:  # noqa: ARG001 - the server chooses the device, as it does the weights
+    url = _address()
     try:
         return connect(url)
     except SessionError as error:  # to who loads a model by name, a server that does not answer is a missing file
         raise WeightsError(got=error.got, wanted=error.wanted, fix=error.fix) from error
 
 
-ENTRY = ModelEntry(remote_card, _load, place="on a server")
+def _require() -> None:
+    _address()
+
+
+ENTRY = ModelEntry(remote_card, _load, place="on a server", require=_require)
