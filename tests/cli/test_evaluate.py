@@ -99,9 +99,14 @@ def test_volumes_as_a_whole_by_the_challenge(run, folder, place):
         (["--split", "tset"], "unknown split"),
         (["--journal", "nowhere.jsonl"], "journal.jsonl of a run"),
         (["--ray", "local", "--dry-run"], "one of them"),
+        (["--channels", "foo"], "--channels foo: unknown channel 'foo' in 4 images"),
+        (["--device", "foo"], "unknown device 'foo'"),
+        (["--model", "data"], "a folder without a model"),
+        (["--model", "ellipse", "--model", "sam-vit-b"], "the checkpoint of 'sam-vit-b' is not here"),
     ],
 )
-def test_wrong_options(run, folder, place, options, reason):
+def test_wrong_options(run, folder, place, options, reason, monkeypatch):
+    monkeypatch.setenv("SAMARITAN_MODELS", str(place / "models"))
     shown = run("evaluate", folder, "-o", place / "out", *options)
     assert shown.code != 0
     assert reason in shown.err
@@ -142,6 +147,44 @@ def test_a_corrupt_case_is_an_error_and_the_rest_goes_on(run, folder, place):
     assert shown.code == 1
     assert "error: fake, p0_0" in shown.out
     assert "6 objects in 4 cases" in shown.out
+
+
+def test_channels_that_some_images_have_are_asked_for(run, folder, place):
+    (folder / "images" / "p0_0.nii.gz").write_bytes(b"nothing")
+    shown = run("evaluate", folder, "-o", place / "out", "--protocol", "box", "--channels", "INTENSITY")
+    assert "6 objects in 4 cases" in shown.out
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_fails_on_its_turn_leaves_the_tables_of_the_others(run, folder, place, workers):
+    torn = place / "torn.safetensors"
+    torn.write_bytes(b"12345678{torn")
+    options = ("--model", "ellipse", "--model", torn, "--protocol", "box", "--workers", workers)
+    shown = run("evaluate", folder, "-o", place / "out", *options)
+    assert shown.code == 1
+    assert "8 objects in 4 cases" in shown.out
+    assert "torn.safetensors" in shown.err
+    assert {row["model"] for row in pq.read_table(place / "out" / "results.parquet").to_pylist()} == {"ellipse"}
+    again = run("evaluate", folder, "-o", place / "out", *options, "--json")
+    assert json.loads(again.out)["units"] == {"done": 0, "kept": 4}
+    alone = run("evaluate", folder, "-o", place / "alone", "--model", torn, "--protocol", "box")
+    assert (alone.code, alone.out) == (1, "")
+
+
+def test_masks_that_were_replaced_are_scored_anew(run, folder, place):
+    predicted = place / "nnunet"
+    predicted.mkdir()
+    for file in (folder / "masks").iterdir():
+        write(read_labels(file), predicted / file.name)
+    options = ("evaluate", folder, "-o", place / "out", "--predictions", predicted, "--json")
+    assert json.loads(run(*options).out)["means"][0]["mean"] == 1
+    for file in predicted.iterdir():
+        truth = read_labels(file)
+        write(LabelMap(np.roll(truth.array, 4, axis=0), truth.geometry, truth.names), file)
+    found = json.loads(run(*options).out)
+    assert found["units"] == {"done": 4, "kept": 0}
+    assert found["means"][0]["mean"] < 0.9
+    assert json.loads(run(*options).out)["units"] == {"done": 0, "kept": 4}
 
 
 KILLED = """

@@ -16,6 +16,7 @@ from samaritan.cli._json import as_json
 from samaritan.cli._options import Device, Json
 from samaritan.cli._progress import progress_bar
 from samaritan.cli._select import Limit, Modality, Split, Where, chosen_cases
+from samaritan.core.errors import SamaritanError, UnknownNameError, WriteError
 
 if TYPE_CHECKING:
     from samaritan.cli._progress import Report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from samaritan.evaluate.unit import Plan, Settings
 
 _SOME_FAILED = 1
+_LOOKED_AT = 20  # images, for channels that are named
 
 
 def evaluate(
@@ -52,7 +54,7 @@ def evaluate(
     where: Where = None,
     limit: Limit = None,
     metrics: Annotated[str, typer.Option(metavar="NAME,...", help="What is measured.")] = "dice,iou,nsd,hd95",
-    tolerance_mm: Annotated[float, typer.Option(min=0.0, help="Of NSD.")] = 2.0,
+    tolerance_mm: Annotated[float, typer.Option(min=0.0, help="Of NSD; the challenge's is 2.")] = 2.0,
     dims: Annotated[
         int | None, typer.Option(min=2, max=3, help="2: slices where objects are largest; 3: volumes as a whole.")
     ] = None,
@@ -101,6 +103,7 @@ def evaluate(
             got=f"--ray with {'--dry-run' if dry_run else '--workers'}", wanted="one of them",
             fix="The cluster decides how many work; a dry run is about this machine",
         )  # fmt: skip
+    _require_channels(plan)
     if dry_run:
         with progress_bar(quiet=as_json_) as report:
             needed = estimate(plan, workers=workers, progress=report)
@@ -115,10 +118,14 @@ def evaluate(
     }
     plan.store.begin(asked)
     with progress_bar(quiet=as_json_) as report:
-        ran = _run(plan, device=device, workers=workers, ray=ray, progress=report)
+        ran, failure = _run(plan, device=device, workers=workers, ray=ray, progress=report)
     tables = tables_of(plan)
     found = found_by(plan, ran, tables, write_tables(plan, tables))
+    if failure is not None and not tables.rows:
+        raise failure
     typer.echo(as_json(defined(found)) if as_json_ else in_words(found))
+    if failure is not None:
+        raise failure
     if found["errors"] or found["extra"]:
         raise typer.Exit(_SOME_FAILED)
 
@@ -182,11 +189,12 @@ def _plan(
     from samaritan.evaluate.store import Store
     from samaritan.evaluate.unit import Plan
     from samaritan.models import load_model, model_card
+    from samaritan.models.device import require_device
+    from samaritan.models.fingerprint import fingerprint
 
+    require_device(device)
     models = list(dict.fromkeys(model or ([] if predictions else [model_card().name])))
-    for name in models:
-        if not Path(name).exists():
-            model_card(name)  # a name that is wrong is said before anything is done
+    weights = {name: fingerprint(name) for name in models}  # so it is known that they are there
     for folder in predictions or ():
         if not folder.is_dir():
             raise UsageError(got=f"--predictions {folder}, which is no folder", wanted="a folder of masks")
@@ -198,17 +206,68 @@ def _plan(
         store=Store(output),
         folders={str(folder): folder for folder in predictions or ()},
         journal=journal,
+        weights=weights,
     )
 
 
-def _run(plan: Plan, *, device: str, workers: int, ray: str | None, progress: Report | None) -> Ran:
-    if ray is None:
-        from samaritan.evaluate.runner import run
+def _require_channels(plan: Plan) -> None:
+    """Raise if channels are named that no image seems to have: it would be an error of each case.
 
-        return run(plan, workers=workers, progress=progress)
-    from samaritan.scale.evaluation import run_on_ray
+    So many images are looked at, until one has them: one of each data set, modality and list of channels first.
+    """
+    from samaritan.data import read_image
+    from samaritan.infer.channels import rule_of
 
-    return run_on_ray(plan, address=ray, gpu=device in ("auto", "cuda"), progress=progress)
+    rule = rule_of(plan.settings.looks.channels)
+    if not rule.names or plan.store.begun:
+        return
+    kinds = {(case.dataset, case.modality, case.channels): case for case in reversed(plan.data.cases)}
+    first = [case for case in plan.data.cases if case in kinds.values()]
+    others = [case for case in plan.data.cases if case not in first]
+    refused: UnknownNameError | None = None
+    for case in [*first, *others][:_LOOKED_AT]:
+        try:
+            rule.pick(read_image(plan.data.root, case))
+        except UnknownNameError as error:
+            refused = refused or error
+        except SamaritanError:
+            continue  # it is told when its turn comes
+        else:
+            return
+    if refused is not None:
+        count = min(len(plan.data.cases), _LOOKED_AT)
+        raise UsageError(
+            got=f"--channels {plan.settings.looks.channels}: {refused.got} in {count} images",
+            wanted=refused.wanted,
+            fix=refused.fix,
+        )
+
+
+def _run(
+    plan: Plan, *, device: str, workers: int, ray: str | None, progress: Report | None
+) -> tuple[Ran, SamaritanError | None]:
+    """Carry out a plan; return what was done, and why no more was, if a model has failed on the way."""
+    from samaritan.evaluate.runner import Ran, run, waiting_units
+
+    done = 0
+
+    def told(model: str, count: int, total: int) -> None:
+        nonlocal done
+        done = count
+        if progress:
+            progress(model, count, total)
+
+    try:
+        if ray is None:
+            return run(plan, workers=workers, progress=told), None
+        from samaritan.scale.evaluation import run_on_ray
+
+        return run_on_ray(plan, address=ray, gpu=device in ("auto", "cuda"), progress=told), None
+    except WriteError:
+        raise  # nor could tables be written
+    except SamaritanError as error:
+        _, there = waiting_units(plan)
+        return Ran(done, max(0, there - done), ()), error
 
 
 def _versions() -> dict[str, str]:
