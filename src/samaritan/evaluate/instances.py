@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from samaritan.evaluate.interview import Outcome
 from samaritan.evaluate.protocols import Answer
 from samaritan.evaluate.subjects import Subject, label_map
 from samaritan.metrics import average_precision, detect
+from samaritan.metrics.matching import Labels
 
 Bools = NDArray[np.bool_]
 Row = dict[str, Any]
@@ -26,7 +27,7 @@ def instance_rows(subject: Subject, outcomes: Sequence[Outcome]) -> list[Row]:
     """Return a row for each label of a subject that has instances: how the last answers fit, an IoU of .5 being found.
 
     Each prompted answer counts as one instance; where they overlap, the one with the higher predicted IoU has it. What
-    was found of everything is compared with all instances of the picture, of whatever label, asked about or not.
+    was found of everything is compared with all instances of the plane, of whatever label, asked about or not.
     """
     everything = _everything(outcomes)
     if everything is not None:
@@ -47,6 +48,19 @@ def instance_rows(subject: Subject, outcomes: Sequence[Outcome]) -> list[Row]:
     return found
 
 
+def given_rows(subject: Subject, found: Labels, row: Row) -> list[Row]:
+    """Return a row for what somebody else has found of a subject that has instances, as of everything.
+
+    ``found`` are the instances on the subject's grid; ``row`` is one of its objects', with step and effort.
+    """
+    if subject.crowd is None:
+        return []
+    labels = {(wanted.value, wanted.name) for wanted in subject.wanted if wanted.instance}
+    value, label = labels.pop() if len(labels) == 1 else (None, "")
+    scores = dict.fromkeys(np.unique(found).tolist(), 0.0)  # nobody says how sure they are
+    return [{"value": value, "label": label, **_figures(row, subject.crowd, found, scores)}]
+
+
 def _everything(outcomes: Sequence[Outcome]) -> Answer | None:
     """Return the answer to a question about everything, if that was the last one."""
     asked = outcomes and outcomes[0].journal and outcomes[0].journal[-1]["prompts"] is None
@@ -60,6 +74,12 @@ def _row(
     order = np.argsort(sure, kind="stable")
     prediction = label_map(kept[int(n)] for n in order)
     prediction = np.zeros_like(reference) if prediction is None else prediction
+    return _figures(
+        about.rows[-1], reference, prediction, {number: float(sure[n]) for number, n in enumerate(order, start=1)}
+    )
+
+
+def _figures(row: Row, reference: Labels, prediction: Labels, scores: Mapping[int, float]) -> Row:
     found = detect(reference, prediction)
     values = {
         "panoptic_quality": found.panoptic_quality,
@@ -68,13 +88,11 @@ def _row(
         "sensitivity": found.sensitivity,
         "precision": found.precision,
         "accuracy": found.accuracy,
-        "average_precision": average_precision(
-            [(reference, prediction, {number: float(sure[n]) for number, n in enumerate(order, start=1)})]
-        ),
+        "average_precision": average_precision([(reference, prediction, scores)]),
     }
     return {
-        "step": about.rows[-1]["step"],
-        "effort": about.rows[-1]["effort"],
+        "step": row["step"],
+        "effort": row["effort"],
         "references": found.true_positives + found.false_negatives,
         "predictions": found.true_positives + found.false_positives,
         **{metric: None if np.isnan(figure) else figure for metric, figure in values.items()},

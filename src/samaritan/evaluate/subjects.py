@@ -68,8 +68,8 @@ class Wanted:
 class Subject:
     """A plane (its ``axis`` and ``index``) or a whole volume (``index`` None), and what is to be found on it.
 
-    Of a picture, ``crowd`` has all its instances as labels 1, 2, ... (i, j, 1), those too that are not asked about;
-    None if it has none.
+    ``crowd`` has all instances on it as labels 1, 2, ... (i, j, k), those too that are not asked about; None if the
+    image has none.
     """
 
     geometry: Geometry
@@ -88,7 +88,7 @@ def subjects_of(
     planes: dict[int | None, list[Wanted]] = defaultdict(list)
     items = [item for item in objects if choice.wants(item) and item.mask.any()]
     items = _merged(items) if choice.merged else items
-    crowd = label_map(item.mask for item in items if item.instance) if geometry.is_2d else None
+    crowd = label_map(item.mask for item in items if item.instance)
     for item in _few(items, choice, rng):
         index = None if whole else _largest_plane(item.mask, axis)
         grid = geometry if index is None else geometry.plane(axis, index)
@@ -98,9 +98,18 @@ def subjects_of(
         if np.count_nonzero(target.mask) >= choice.least_share * mask.size:
             planes[index].append(Wanted(item.value, item.name, item.instance, target))
     return [
-        Subject(geometry if index is None else geometry.plane(axis, index), axis, index, tuple(planes[index]), crowd)
+        _subject(geometry, axis, index, planes[index], crowd)
         for index in sorted(planes, key=lambda index: -1 if index is None else index)
     ]
+
+
+def _subject(
+    geometry: Geometry, axis: Axis, index: int | None, wanted: Sequence[Wanted], crowd: NDArray[np.int32] | None
+) -> Subject:
+    if index is None:
+        return Subject(geometry, axis, None, tuple(wanted), crowd)
+    here = None if crowd is None else np.ascontiguousarray(take_plane(crowd, axis, index))
+    return Subject(geometry.plane(axis, index), axis, index, tuple(wanted), here)
 
 
 def seeded(*words: object) -> np.random.Generator:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError, WriteError
 from samaritan.core.image import Image, take_plane
 from samaritan.core.model import Model, ModelCard
-from samaritan.data import Case, DataSet, read_image, read_objects
+from samaritan.data import Case, DataSet, Reference, read_image, read_objects
 from samaritan.evaluate.asking import Interviews, Looks
 from samaritan.evaluate.factors import factors_of
-from samaritan.evaluate.instances import instance_rows
+from samaritan.evaluate.given import instances_in, masks_by_others
+from samaritan.evaluate.instances import given_rows, instance_rows
 from samaritan.evaluate.interview import Outcome, carry_out
 from samaritan.evaluate.predictions import GIVEN, read_predicted
 from samaritan.evaluate.protocols import PROTOCOLS, Answer, Protocol
@@ -166,16 +167,20 @@ def _described(case: Case, image: Image, subjects: list[Subject]) -> dict[str, A
 
 def _given(plan: Plan, case: Case, predicted: NDArray[Any], subjects: list[Subject]) -> dict[str, Any]:
     """Return the unit of a case whose masks (i, j, k) somebody else has made."""
-    objects = []
+    unit: dict[str, Any] = {"case": case.id, "objects": [], "instances": []}
     for subject in subjects:
+        reference = case.reference or Reference("labels", ())
         plane = predicted if subject.index is None else take_plane(predicted, subject.axis, subject.index)
-        for wanted in subject.wanted:
-            mask = plane == wanted.value
+        values = list(dict.fromkeys(wanted.value for wanted in subject.wanted if wanted.instance))
+        found = instances_in(plane, reference, values) if values else None
+        row: dict[str, Any] = {"step": GIVEN, "effort": 0.0, "choice": PREDICTED, "predicted_iou": None}
+        masks = masks_by_others(plane, found, reference, subject)
+        for wanted, mask in zip(subject.wanted, masks, strict=True):
             scores = plan.settings.scorer.scores(wanted.target.mask, mask, subject.geometry)
-            row = {"step": GIVEN, "effort": 0.0, "choice": PREDICTED, "predicted_iou": None, **scores}
             answer = Answer(mask[None], np.full(1, np.nan, np.float32))
-            objects.append(_object(subject, wanted, Outcome(rows=[row], answer=answer)))
-    return {"case": case.id, "objects": objects}
+            unit["objects"].append(_object(subject, wanted, Outcome(rows=[row | scores], answer=answer)))
+        unit["instances"] += [] if found is None else given_rows(subject, found, row)
+    return unit
 
 
 def _asked(
