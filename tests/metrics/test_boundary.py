@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from samaritan.core.errors import GeometryError, GeometryMismatchError
 from samaritan.metrics import boundary_iou
 
 
@@ -64,3 +65,16 @@ def test_empty_masks():
     none, some = square(0, 0), square(20, 80)
     assert math.isnan(boundary_iou(none, none, spacing_mm=(1, 1)))
     assert boundary_iou(none, some, spacing_mm=(1, 1)) == boundary_iou(some, none, spacing_mm=(1, 1)) == 0
+
+
+@pytest.mark.parametrize("dimensions", [1, 4])
+def test_masks_of_other_dimensions_are_refused(dimensions):
+    mask = np.ones((3,) * dimensions, np.bool_)
+    with pytest.raises(GeometryMismatchError, match="two or three"):
+        boundary_iou(mask, mask, spacing_mm=(1,) * dimensions)
+
+
+@pytest.mark.parametrize("width_mm", [math.nan, -1.0])
+def test_a_width_that_is_no_length_is_refused(width_mm):
+    with pytest.raises(GeometryError, match="width_mm"):
+        boundary_iou(square(2, 5, 9), square(2, 5, 9), spacing_mm=(1, 1), width_mm=width_mm)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from samaritan.core.errors import GeometryMismatchError, ImageError
+from samaritan.core.errors import GeometryError, GeometryMismatchError, ImageError
 from samaritan.metrics import assd, hd, hd95, nsd, surface_distances
 
 SPACINGS = [0.5, 0.8, 1.0, 1.1, 2.5]
@@ -27,6 +27,25 @@ def block(*stops, shape=(100, 100, 100)):
 def blobs(rng, shape):
     smooth = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(0, 2))
     return smooth > np.quantile(smooth, rng.uniform(0.3, 0.95))
+
+
+@pytest.mark.parametrize("dimensions", [1, 4])
+@pytest.mark.parametrize("metric", [assd, hd, hd95, surface_distances])
+def test_masks_of_other_dimensions_are_refused(metric, dimensions):
+    mask = np.ones((3,) * dimensions, np.bool_)
+    with pytest.raises(GeometryMismatchError, match="two or three"):
+        metric(mask, mask, spacing_mm=(1,) * dimensions)
+
+
+@pytest.mark.parametrize("tolerance_mm", [math.nan, -1.0])
+def test_a_tolerance_that_is_no_length_is_refused(tolerance_mm):
+    mask = block(5, 6, 7, shape=(9, 9, 9))
+    with pytest.raises(GeometryError, match="tolerance_mm"):
+        nsd(mask, mask, spacing_mm=(1, 1, 1), tolerance_mm=tolerance_mm)
+    found = surface_distances(mask, mask, spacing_mm=(1, 1, 1))
+    with pytest.raises(GeometryError, match="0 or more"):
+        found.nsd(tolerance_mm=tolerance_mm)
+    assert found.nsd(tolerance_mm=math.inf) == 1
 
 
 def test_equal_masks_have_no_distance():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import edt
 import numpy as np
 
-from samaritan.metrics.masks import Bools, common_block, require_pair, require_spacing
+from samaritan.metrics.masks import Bools, common_block, require_drawable, require_length, require_pair, require_spacing
 from samaritan.metrics.overlap import iou
 
 
@@ -24,12 +24,16 @@ def boundary_iou(
     Raises
     ------
     ImageError, GeometryMismatchError
-        As ``require_pair`` and ``require_spacing``.
+        As ``require_pair`` and ``require_spacing``; for masks of other dimensions.
+    GeometryError
+        If the width is negative or not a number.
     """
     require_pair(reference, prediction)
+    require_drawable(reference)
     spacing = require_spacing(spacing_mm, reference.ndim)
     if width_mm is None:
         width_mm = usual_width_mm(reference.shape, spacing)
+    require_length("width_mm", width_mm)
     here = common_block(reference, prediction)
     return iou(*(_rim(mask[here], spacing, width_mm) for mask in (reference, prediction)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samaritan.core.errors import GeometryMismatchError, ImageError
+from samaritan.core.errors import GeometryError, GeometryMismatchError, ImageError
 
 Bools = NDArray[np.bool_]
 Block = tuple[slice, ...]
@@ -55,6 +55,18 @@ def require_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float
             got=f"a spacing of {spacing} mm", wanted=f"{dimensions} positive sizes, one for each axis of the masks"
         )
     return spacing
+
+
+def require_drawable(reference: NDArray[Any]) -> None:
+    """Refuse masks that have no surface: GeometryMismatchError for other dimensions than two or three."""
+    if reference.ndim not in (2, 3):
+        raise GeometryMismatchError(got=f"masks of {reference.ndim} dimensions", wanted="two or three of them")
+
+
+def require_length(name: str, length_mm: float) -> None:
+    """Refuse a length that is none: GeometryError for one that is negative or not a number tells its ``name``."""
+    if not length_mm >= 0:
+        raise GeometryError(got=f"{name} of {length_mm}", wanted="a length in mm, 0 or more")
 
 
 def bounds(mask: Bools) -> Block:

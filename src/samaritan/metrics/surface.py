@@ -24,9 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from samaritan.core.errors import GeometryMismatchError
 from samaritan.core.parallel import allowed_threads
-from samaritan.metrics.masks import Bools, bounds, require_mask, require_pair, require_spacing
+from samaritan.metrics.masks import (
+    Bools,
+    bounds,
+    require_drawable,
+    require_length,
+    require_mask,
+    require_pair,
+    require_spacing,
+)
 from samaritan.metrics.surface_elements import codes, sizes
 
 Floats = NDArray[np.float64]
@@ -70,7 +77,13 @@ class SurfaceDistances:
         """Return the share of both surfaces that is within a tolerance of the other, in [0, 1].
 
         The normalised surface Dice of Nikolov et al. 2021, doi:10.2196/26151.
+
+        Raises
+        ------
+        GeometryError
+            If the tolerance is negative or not a number.
         """
+        require_length("tolerance_mm", tolerance_mm)
         whole = self.reference.sizes.sum() + self.prediction.sizes.sum()
         near = self.reference.within(tolerance_mm) + self.prediction.within(tolerance_mm)
         return near / float(whole) if whole else float("nan")
@@ -112,8 +125,7 @@ def surface_distances(reference: Bools, prediction: Bools, *, spacing_mm: Sequen
     """
     require_pair(reference, prediction)
     spacing = require_spacing(spacing_mm, reference.ndim)
-    if reference.ndim not in (2, 3):
-        raise GeometryMismatchError(got=f"masks of {reference.ndim} dimensions", wanted="two or three of them")
+    require_drawable(reference)
     areas = sizes(spacing)
     # What takes its time does so without Python's lock, but a pool takes some of its own.
     pays = reference.size >= _LARGE and allowed_threads() != 1
@@ -156,14 +168,14 @@ def surface_size(mask: Bools, *, spacing_mm: Sequence[float]) -> float:
         If the mask is not boolean, or of other dimensions than two or three; see ``require_spacing``.
     """
     require_mask("mask", mask)
-    if mask.ndim not in (2, 3):
-        raise GeometryMismatchError(got=f"a mask of {mask.ndim} dimensions", wanted="two or three of them")
+    require_drawable(mask)
     _, found = _cells(mask)
     return float(sizes(require_spacing(spacing_mm, mask.ndim))[found].sum())
 
 
 def nsd(reference: Bools, prediction: Bools, *, spacing_mm: Sequence[float], tolerance_mm: float) -> float:
     """Return ``SurfaceDistances.nsd`` of two masks."""
+    require_length("tolerance_mm", tolerance_mm)  # before what takes time
     return surface_distances(reference, prediction, spacing_mm=spacing_mm).nsd(tolerance_mm=tolerance_mm)
 
 
