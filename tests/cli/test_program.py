@@ -36,6 +36,14 @@ def test_version():
     assert (done.code, done.out) == (0, f"samaritan {package.__version__}\n")
 
 
+def test_the_package_runs_as_the_program_does():
+    script = (
+        "import runpy, sys; sys.argv = ['samaritan', '--version']; runpy.run_module('samaritan', run_name='__main__')"
+    )
+    done = samaritan(script=script)
+    assert (done.code, done.out) == (0, f"samaritan {package.__version__}\n")
+
+
 def test_help_names_every_verb_and_imports_nothing_heavy():
     script = """
 import sys
