@@ -93,6 +93,47 @@ def test_what_is_no_journal(tmp_path, text, error, words):
         _ = Journal(tmp_path / "odd.jsonl").protocols
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("value", "x", 'value is "x", not a whole number'),
+        ("instance", None, "instance is null"),
+        ("case", 3, "case is 3, not a text"),
+        ("axis", "z", "i, j or k"),
+        ("axis", [], "i, j or k"),
+        ("index", 1.5, "a slice's number"),
+        ("effort", None, "effort is null, not a number"),
+        ("effort", float("nan"), "not a number"),
+        ("prompts", 5, "prompts is 5, not null, or lists of prompts"),
+        ("prompts", [[3]], "lists of prompts"),
+        ("refines", "yes", "true or false"),
+        ("corruption", ["blur"], "a corruption"),
+        ("corruption", ["fog", 3], "a corruption"),
+    ],
+)
+def test_a_line_with_another_kind_of_value_is_told(written, tmp_path, name, value, words):
+    _, journal = written(protocols=("box",))
+    first, second, *_ = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    (tmp_path / "odd.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(second | {name: value})}\n")
+    with pytest.raises(CorruptFileError, match=rf"odd\.jsonl, line 2: .*{words}"):
+        _ = Journal(tmp_path / "odd.jsonl").protocols
+
+
+@pytest.mark.parametrize(
+    "prompts", [[[{"kind": "box"}]], [[{"kind": "point", "index": "abc"}]], [[{"kind": "point", "index": [900, 0, 0]}]]]
+)
+def test_a_prompt_that_is_none_is_an_error_of_its_case_with_its_line(written, plan, tmp_path, prompts):
+    _, journal = written(protocols=("box",))
+    entries = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    entries[1]["prompts"] = prompts
+    odd = Journal(tmp_path / "odd.jsonl")
+    odd.path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    again = plan(protocols=(), journal=odd, store=Store(tmp_path / "again"))
+    errors = dict(run(again).errors)
+    assert list(errors) == [entries[1]["case"]]
+    assert "odd.jsonl, line 2: " in errors[entries[1]["case"]]
+
+
 class _Blind(FakeModel):
     """Finds less than the other: its second click falls elsewhere."""
 

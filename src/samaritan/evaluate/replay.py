@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from samaritan.core.errors import CorruptFileError, DataSetError
+from samaritan.core.model import telling_of
+from samaritan.evaluate.corruptions import CORRUPTIONS, SEVERITIES
 from samaritan.evaluate.journal import from_entry, only_kinds
 from samaritan.evaluate.protocols import PROTOCOLS, Asking, Protocol, Question
 from samaritan.evaluate.subjects import Subject
 
 _JOINT = "@"
+_LINE = "line"  # of an entry: where it stands
+_TOLD = 40  # characters of a value that is told
 # The object that a question is about, then what to_entry writes of the question.
 _NAMES = ("model", "protocol", "case", "value", "instance", "axis", "index", "step", "effort", "prompts")
 _Object = tuple[str, int, int]
@@ -93,7 +98,11 @@ class Journal:
                         wanted=f"{(subject.axis, subject.index) if subject.index is not None else 'the volume'}",
                         fix="Take the data and the options (--dims, --largest-piece) that it was written with",
                     )
-            yield [from_entry(entry, subject.geometry) for entry in entries]
+            yield [self._question(entry, subject) for entry in entries]
+
+    def _question(self, entry: dict[str, Any], subject: Subject) -> Question:
+        with telling_of(f"{self.path.name}, line {entry[_LINE]}"):
+            return from_entry(entry, subject.geometry)
 
 
 def first_asked(name: str) -> str:
@@ -127,9 +136,55 @@ def _read(path: Path) -> _Told:
             missing = [name for name in _NAMES if name not in entry] if isinstance(entry, dict) else list(_NAMES)
             if missing:
                 raise _odd(path, number, f"no {', no '.join(missing)}")
-            about = (str(entry["case"]), int(entry["value"]), int(entry["instance"]))
-            told[f"{entry['protocol']}{_JOINT}{entry['model']}"][about].append(entry)
+            for name, (fits, kind) in _KINDS.items():
+                if name in entry and not fits(entry[name]):
+                    raise _odd(path, number, f"{name} is {json.dumps(entry[name])[:_TOLD]}, not {kind}")
+            about = (entry["case"], entry["value"], entry["instance"])
+            told[f"{entry['protocol']}{_JOINT}{entry['model']}"][about].append(entry | {_LINE: number})
     return told
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_prompts(value: object) -> bool:
+    """Whether it is null, or sets of prompts, each a mapping; what is in these is for ``Prompts.from_dict`` to say."""
+    sets = [] if value is None else value
+    return isinstance(sets, list) and all(
+        isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in sets
+    )
+
+
+def _is_corruption(value: object) -> bool:
+    match value:
+        case None:
+            return True
+        case [str(name), int(severity)]:
+            return severity == 0 or (name in CORRUPTIONS and severity in SEVERITIES)
+        case _:
+            return False
+
+
+# What the values of a line have to be, and how that is said.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("model", "protocol", "case", "step"), (_is_text, "a text")),
+    **dict.fromkeys(("value", "instance"), (_is_whole, "a whole number")),
+    "axis": (lambda value: value in ("i", "j", "k"), "i, j or k"),
+    "index": (lambda value: value is None or (_is_whole(value) and value >= 0), "a slice's number, or null"),
+    "effort": (_is_number, "a number"),
+    "prompts": (_are_prompts, "null, or lists of prompts"),
+    "refines": (lambda value: isinstance(value, bool), "true or false"),
+    "corruption": (_is_corruption, f"a corruption ({', '.join(CORRUPTIONS)}) and its severity, or null"),
+}
 
 
 def _odd(path: Path, number: int, found: str) -> CorruptFileError:
