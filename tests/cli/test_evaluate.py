@@ -99,6 +99,7 @@ def test_volumes_as_a_whole_by_the_challenge(run, folder, place):
         (["--split", "tset"], "unknown split"),
         (["--journal", "nowhere.jsonl"], "journal.jsonl of a run"),
         (["--ray", "local", "--dry-run"], "one of them"),
+        (["--tolerance-mm", "inf"], "a length in mm"),
         (["--channels", "foo"], "--channels foo: unknown channel 'foo' in 4 images"),
         (["--device", "foo"], "unknown device 'foo'"),
         (["--model", "data"], "a folder without a model"),
@@ -185,6 +186,39 @@ def test_masks_that_were_replaced_are_scored_anew(run, folder, place):
     assert found["units"] == {"done": 4, "kept": 0}
     assert found["means"][0]["mean"] < 0.9
     assert json.loads(run(*options).out)["units"] == {"done": 0, "kept": 4}
+
+
+def test_labels_that_no_case_has_are_told(run, folder, place):
+    shown = run("evaluate", folder, "-o", place / "none", "--protocol", "box", "--labels", "livr")
+    assert (shown.code, shown.out) == (2, "")
+    assert "unknown label 'livr'. Did you mean 'liver'?" in shown.err
+    some = run("evaluate", folder, "-o", place / "some", "--protocol", "box", "--labels", "liver", "--labels", "spleen")
+    assert some.code == 0
+    assert "4 objects in 4 cases" in some.out
+    assert "warning: unknown label 'spleen'" in some.err
+    assert "'liver'" not in some.err
+    small = run("evaluate", folder, "-o", place / "small", "--protocol", "box", "--min-share", 0.9)
+    assert small.code == 1
+    assert "lower --min-share" in small.err
+
+
+def test_data_without_anything_drawn_is_told(run, folder, place):
+    for file in (folder / "masks").iterdir():
+        truth = read_labels(file)
+        write(LabelMap(np.zeros_like(truth.array), truth.geometry), file)
+    shown = run("evaluate", folder, "-o", place / "out", "--protocol", "box")
+    assert shown.code == 1
+    assert "nothing was drawn in any" in shown.err
+
+
+def test_planes_alone_are_corrupted_and_another_tolerance_is_not_the_challenges(run, folder, place):
+    options = ("--limit", 1, "--dims", 3, "--json")
+    shown = run("evaluate", folder, "-o", place / "out", "--protocol", "corrupted-images", *options)
+    found = json.loads(shown.out)
+    assert (shown.code, found["errors"]) == (0, [])
+    assert found["skipped"][0]["reason"] == "it is about planes, and volumes are asked about"
+    shown = run("evaluate", folder, "-o", place / "wide", "--suite", "cvpr25", "--tolerance-mm", 5, *options)
+    assert json.loads(shown.out)["challenge"] == []
 
 
 KILLED = """

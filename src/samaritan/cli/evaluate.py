@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -84,12 +85,15 @@ def evaluate(
     """
     from samaritan.cli._evaluation import defined, expectation, found_by, in_words
     from samaritan.data import open_data
+    from samaritan.evaluate.asked_for import present
     from samaritan.evaluate.planning import estimate
-    from samaritan.evaluate.protocols import chosen
+    from samaritan.evaluate.protocols import chosen, cvpr25
     from samaritan.evaluate.runner import fixed
     from samaritan.evaluate.tables import tables_of, write_tables
 
     asked_again = _journal(journal)
+    if not math.isfinite(tolerance_mm):
+        raise UsageError(got=f"--tolerance-mm {tolerance_mm}", wanted="a length in mm, such as 2")
     names = () if asked_again and not (protocol or suite) else chosen(protocol or (), suite or ())
     about = dims or (3 if _of_volumes(names, asked_again) else 2)
     settings = _settings(
@@ -123,6 +127,12 @@ def evaluate(
     found = found_by(plan, ran, tables, write_tables(plan, tables))
     if failure is not None and not tables.rows:
         raise failure
+    there = present(plan)
+    there.require_some()
+    for label in there.absent:
+        typer.echo(f"warning: {UnknownNameError.of(label, kind='label', known=there.labels)}", err=True)
+    if plan.settings.scorer.tolerance_mm != cvpr25.TOLERANCE_MM:
+        found["challenge"] = []  # its scores have a tolerance of their own
     typer.echo(as_json(defined(found)) if as_json_ else in_words(found))
     if failure is not None:
         raise failure

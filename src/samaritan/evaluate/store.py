@@ -5,7 +5,7 @@
     OUT/run.json                             what was asked for
     OUT/units/MODEL/PROTOCOL/CASE.json       rows, seconds, prompts, last masks; or an error, or why it was skipped;
                                              and what it was made of (``made_of``): see ``samaritan.evaluate.sources``
-    OUT/units/objects/CASE.json              what the objects of a case are like
+    OUT/units/objects/CASE.json              what the objects of a case are like, and its labels
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from samaritan.core.errors import MissingExtraError, SamaritanError, WeightsError, WriteError
 from samaritan.core.image import Image, take_plane
 from samaritan.core.model import Model, ModelCard
-from samaritan.data import Case, DataSet, Reference, read_image, read_objects
+from samaritan.data import Case, DataSet, Labelled, Reference, read_image, read_objects
 from samaritan.evaluate.asking import Interviews, Looks
 from samaritan.evaluate.factors import factors_of
 from samaritan.evaluate.given import instances_in, masks_by_others
@@ -132,10 +132,12 @@ def work(plan: Plan, unit: Unit) -> Done:
     try:
         image = read_image(plan.data.root, case)
         rng = seeded(plan.settings.seed, "objects", case.id)
-        drawn = read_objects(plan.data.root, case, image.geometry)
+        labels: dict[str, str] = {}
+        drawn = _noted(read_objects(plan.data.root, case, image.geometry), labels)
         subjects = subjects_of(image.geometry, drawn, plan.settings.choice, rng)
         if not _stands(plan.store.get(case.id, OBJECTS), sources.of_case(case)):
-            plan.store.put(_described(case, image, subjects) | {"made_of": sources.of_case(case)}, case.id, OBJECTS)
+            described = _described(case, image, subjects) | {"labels": labels, "made_of": sources.of_case(case)}
+            plan.store.put(described, case.id, OBJECTS)
         if model is None:
             path = sources.predicted(name, case.id)
             predicted = read_predicted(path, plan.folders[name], case.id, image.geometry)
@@ -152,6 +154,13 @@ def work(plan: Plan, unit: Unit) -> Done:
             plan.store.put({"case": case.id, "error": str(error), "made_of": made_of}, case.id, name, protocol)
         return Done(name, case.id, wanted, str(error))
     return Done(name, case.id, wanted)
+
+
+def _noted(objects: Iterable[Labelled], labels: dict[str, str]) -> Iterator[Labelled]:
+    """Yield objects, and enter the name of each label by its value."""
+    for item in objects:
+        labels.setdefault(str(item.value), item.name)
+        yield item
 
 
 def _described(case: Case, image: Image, subjects: list[Subject]) -> dict[str, Any]:

@@ -195,8 +195,7 @@ def test_the_challenge_scores_by_hand():
 def test_suites_name_protocols_that_exist():
     for suite in SUITES:
         assert chosen(suites=[suite]) == SUITES[suite]
-    by_name = {"name"}  # no model of any labels takes it
-    assert set(PROTOCOLS) - by_name == {name for names in SUITES.values() for name in names}
+    assert set(PROTOCOLS) == {name for names in SUITES.values() for name in names}
     assert chosen(["box", "box", "clicks"]) == ("box", "clicks")
     assert chosen()
     with pytest.raises(UnknownNameError, match="Did you mean 'zero-shot'"):
