@@ -70,7 +70,7 @@ def test_two_models_are_compared_and_unsuited_ones_skipped(run, folder, place):
     found = json.loads(shown.out)
     assert shown.code == 1
     assert [item["case"] for item in found["errors"]] == ["p1_3"]
-    assert found["extra"] == ["stray.nii.gz is of no case"]
+    assert found["extra"] == ["stray.nii.gz stands for no case"]
     assert {item["protocol"] for item in found["skipped"]} == {"cvpr25"}
     given = [mean for mean in found["means"] if mean["protocol"] == "given" and mean["metric"] == "dice"]
     assert 0.5 < given[0]["mean"] < 0.95

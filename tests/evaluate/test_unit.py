@@ -6,6 +6,7 @@ import pytest
 from tests.evaluate.conftest import spoil
 
 from samaritan.core.errors import WriteError
+from samaritan.evaluate.predictions import extra_files
 from samaritan.evaluate.protocols import PROTOCOLS
 from samaritan.evaluate.runner import run
 from samaritan.evaluate.scoring import Scorer
@@ -139,3 +140,10 @@ def test_a_plane_is_embedded_once_for_all_protocols_and_objects(plan):
     given = plan(loaders={"fake": load}, protocols=("box", "m1", "m5", "clicks"))
     work(given, unit_of(given, "p2_c"))
     assert [model.embeds for model in made] == [1]
+
+
+def test_a_second_file_of_a_case_is_told(tmp_path):
+    for name in ("c0.nii.gz", "sub/c0.nii.gz", "c1.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert extra_files(tmp_path, ["c0"]) == ["c1.nii.gz", "sub/c0.nii.gz"]

@@ -17,8 +17,6 @@ from samaritan.cli._errors import Debug, UsageError
 from samaritan.cli._json import as_json
 from samaritan.cli._options import Json
 from samaritan.core.errors import TrainingError
-from samaritan.infer.memory import format_size
-from samaritan.io.atomic import atomic_path
 
 _TABLE = "comparison.csv"
 _COLUMNS = (
@@ -43,6 +41,7 @@ def compare(
     memory is its own; killed, the same line goes on.
     """
     from samaritan.adapt.methods import METHODS
+    from samaritan.io.atomic import atomic_path
 
     if str(data).startswith("-"):
         raise UsageError(got=f"{data} where DATA should be", wanted="DATA first: samaritan adapt compare DATA ...")
@@ -106,6 +105,8 @@ def _shown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    from samaritan.infer.memory import format_size
+
     def number(name: str, form: str = ".3f") -> str:
         return "" if row[name] is None else format(row[name], form)
 

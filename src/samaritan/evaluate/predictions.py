@@ -26,6 +26,11 @@ class Listing:
             for name in (stem, relative(file.with_name(stem), folder)):
                 self._places.setdefault(name, place)
 
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [file for file, _ in self._files]
+
     def of(self, case: str) -> Path | None:
         """Return the file of a case, called like its id (``/`` as a folder or as ``_``); None if there is none."""
         places = [self._places[name] for name in _names(case) if name in self._places]
@@ -50,13 +55,10 @@ def read_predicted(path: Path | None, folder: Path, case: str, geometry: Geometr
 
 
 def extra_files(folder: Path, cases: Sequence[str]) -> list[str]:
-    """Return the files of a folder that are of no case."""
-    names = {name for case in cases for name in _names(case)}
-    return [
-        relative(file, folder)
-        for file, stem in files_in(folder, deep=True)
-        if stem not in names and relative(file.with_name(stem), folder) not in cases
-    ]
+    """Return the files of a folder that stand for no case: they are of none, or another was taken for theirs."""
+    listing = Listing(folder)
+    taken = {listing.of(case) for case in cases}
+    return [relative(file, folder) for file in listing.files if file not in taken]
 
 
 def _names(case: str) -> tuple[str, ...]:

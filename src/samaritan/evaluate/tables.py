@@ -102,7 +102,7 @@ def tables_of(plan: Plan) -> Tables:
             )
     for model, folder in plan.folders.items():
         stray = extra_files(folder, [case.id for case in plan.data.cases])
-        tables.gaps.extend(Gap("extra", model, GIVEN, "", f"{path} is of no case") for path in stray)
+        tables.gaps.extend(Gap("extra", model, GIVEN, "", f"{path} stands for no case") for path in stray)
     for unit in plan.store.units([case.id for case in plan.data.cases], OBJECTS):
         tables.objects.extend({"case": unit["case"], **item} for item in unit["objects"])
     return tables

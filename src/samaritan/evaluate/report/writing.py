@@ -12,6 +12,7 @@ from samaritan.core.errors import DataSetError, MissingExtraError, SamaritanErro
 from samaritan.data import DataSet, open_data
 from samaritan.evaluate.effort import EFFORT_METRICS, effort_rows
 from samaritan.evaluate.instances import INSTANCE_METRICS
+from samaritan.evaluate.protocols.cvpr25 import TOLERANCE_MM
 from samaritan.evaluate.report.explained import Explained, explain
 from samaritan.evaluate.report.figures import figures
 from samaritan.evaluate.report.gallery import Picture, gallery
@@ -90,7 +91,7 @@ def write_report(
         means=told,
         breakdowns={name: _breakdown(rows, metrics[0], name, seed) for name in _WITHIN},
         differences=differences(rows, metrics[:1], seed=seed),
-        challenge=challenge(rows),
+        challenge=challenge(rows) if _to_the_terms(runs) else [],
         effort=means(effort_rows(rows), EFFORT_METRICS, seed=seed),
         calibration=calibrations(rows),
         instances=means([row for run in runs for row in run.instances], INSTANCE_METRICS, seed=seed),
@@ -102,6 +103,12 @@ def write_report(
     with atomic_path(page) as staged:
         staged.write_text(text, encoding="utf-8")
     return {"page": page, "files": _files(shown, page.with_name(f"{page.stem}_files"))}
+
+
+def _to_the_terms(runs: Sequence[Run]) -> bool:
+    """Whether NSD has the tolerance that CVPR 2025's scores are of."""
+    tolerances = {run.asked["fixed"].get("scorer", {}).get("tolerance_mm", TOLERANCE_MM) for run in runs}
+    return tolerances == {TOLERANCE_MM}
 
 
 def _breakdown(rows: Sequence[Row], metric: str, name: str, seed: int) -> list[Mean]:
