@@ -7,14 +7,16 @@ import torch
 from safetensors.torch import load_file
 from tests.adapt.conftest import blobs
 
-from samaritan.adapt.adapter import CARD, WEIGHTS, AdapterCard, adapted
+from samaritan.adapt.adapter import CARD, WEIGHTS, AdapterCard, adapted, save_adapter
 from samaritan.adapt.base import base_of
 from samaritan.adapt.census import Looks, census
 from samaritan.adapt.kind import Course
 from samaritan.adapt.lesson import Lesson, expect, teach
+from samaritan.adapt.methods import METHODS
 from samaritan.adapt.prompted.kind import Prompted
-from samaritan.core.errors import CheckpointMismatchError, TrainingError, WeightsError
+from samaritan.core.errors import CheckpointMismatchError, ChecksumError, TrainingError, WeightsError
 from samaritan.core.prompts import Box, Prompts
+from samaritan.infer.cache import content_key
 from samaritan.infer.embedder import Embedder
 from samaritan.models import load_model, model_card
 
@@ -47,7 +49,7 @@ def test_what_was_taught_is_a_model_by_its_folder_and_the_same_twice(lesson, tmp
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     told = (tmp_path / "run" / CARD).read_text()
-    assert not any(case.id in json.loads(told) for case in lesson.data.cases)
+    assert not any(case.id in json.loads(told) for case in lesson.course.data.cases)
     assert AdapterCard.read(tmp_path / "run") == card
 
 
@@ -88,6 +90,9 @@ def test_an_adapter_of_another_base_or_a_damaged_one_is_refused(lesson, tmp_path
     (run / CARD).write_text("{}")
     with pytest.raises(WeightsError, match="no card of an adapter"):
         adapted(run)
+    (run / CARD).write_text(json.dumps(told | {"sha256": "0" * 64}))
+    with pytest.raises(ChecksumError, match="000000000000…, as its card says"):
+        adapted(run)
     (run / CARD).write_text(json.dumps(told))
     (run / WEIGHTS).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="missing or damaged"):
@@ -104,3 +109,25 @@ def test_what_it_takes_is_measured(lesson):
 def test_a_model_that_cannot_be_adapted():
     with pytest.raises(TrainingError, match="otsu, which cannot be adapted"):
         base_of("otsu")
+
+
+def test_what_is_kept_of_images_is_an_adapter_s_own(lesson, tmp_path):
+    """Embeddings are kept by the hash on a model's card: two adapters of one name must differ in it."""
+    cards = []
+    for number, folder in enumerate(("one", "two")):
+        card = replace(lesson.card, name="mine")
+        (tmp_path / folder).mkdir()
+        save_adapter(tmp_path / folder, card, {"x": torch.full((2,), float(number))})
+        cards.append(model_card(str(tmp_path / folder)))
+    image, _ = blobs(3)
+    assert len({card.sha256 for card in [*cards, lesson.base.card]}) == 3
+    assert content_key(image, cards[0]) != content_key(image, cards[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_is_taught_and_loaded(lesson, tmp_path, method):
+    teach(replace(lesson, method=method, settings={}), tmp_path / "run", name="mine")
+    network, _, card = adapted(tmp_path / "run")
+    assert card.method == method
+    assert all(value.isfinite().all() for value in network.state_dict().values())

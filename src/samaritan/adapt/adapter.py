@@ -25,10 +25,11 @@ from samaritan.adapt.base import Base, base_of
 from samaritan.adapt.kind import KINDS, Kind, prepared
 from samaritan.adapt.learnt import put
 from samaritan.adapt.methods import settings_of
-from samaritan.core.errors import CheckpointMismatchError, WeightsError
+from samaritan.core.errors import CheckpointMismatchError, ChecksumError, WeightsError
 from samaritan.core.model import Model, ModelCard
 from samaritan.data import Case
 from samaritan.io.atomic import atomic_path
+from samaritan.models.checkpoint import sha256_of
 from samaritan.models.planar.torch_network import torch_device
 from samaritan.models.registry import ModelFolder
 
@@ -57,6 +58,8 @@ class AdapterCard:
         Hash of the training cases, and how many cases and patients they were.
     licence
         The base's: what was made of it has it, too.
+    sha256
+        Of what was learnt, ``adapter.safetensors``: so that nobody takes one adapter's embeddings for another's.
     sizes
         Parameters that learnt, and of all: ``learning`` and ``parameters``.
     metrics
@@ -76,6 +79,7 @@ class AdapterCard:
     licence: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     base_file: str = ""
+    sha256: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -125,11 +129,17 @@ class AdapterCard:
         return card
 
 
-def save_adapter(folder: Path, card: AdapterCard, learnt: Mapping[str, Tensor]) -> None:
-    """Write an adapter into a folder: weights first, so that a card always has its weights."""
+def save_adapter(folder: Path, card: AdapterCard, learnt: Mapping[str, Tensor]) -> AdapterCard:
+    """Write an adapter into a folder, and return its card with the hash of its weights.
+
+    Weights first, so that a card always has its weights.
+    """
+    content = save(dict(learnt))
+    made = replace(card, sha256=hashlib.sha256(content).hexdigest())
     with atomic_path(folder / WEIGHTS) as staged:
-        staged.write_bytes(save(dict(learnt)))  # save_file would let nobody else read it
-    write_card(folder, card)
+        staged.write_bytes(content)  # save_file would let nobody else read it
+    write_card(folder, made)
+    return made
 
 
 def write_card(folder: Path, card: AdapterCard) -> None:
@@ -145,6 +155,8 @@ def adapted(folder: Path) -> tuple[nn.Module, Base, AdapterCard]:
     ------
     CheckpointMismatchError
         If the base that is here has other weights than the adapter's.
+    ChecksumError
+        If what was learnt is not what the card is of.
     WeightsError
         If a file is missing or damaged.
     """
@@ -160,6 +172,12 @@ def adapted(folder: Path) -> tuple[nn.Module, Base, AdapterCard]:
         learnt = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise WeightsError(got=f"{folder / WEIGHTS}, which is missing or damaged") from error
+    if (found := sha256_of(folder / WEIGHTS)) != card.sha256:
+        raise ChecksumError(
+            got=f"{folder / WEIGHTS} with SHA-256 {found[:12]}…",
+            wanted=f"{card.sha256[:12]}…, as its card says",
+            fix="Take both files of one adapter, or the same line of samaritan adapt again",
+        )
     network, _ = prepared(card.kind, base, settings_of(card.method, card.settings))
     put(learnt, network)
     return network.eval(), base, card
@@ -203,7 +221,13 @@ def _model_card(base: Base, card: AdapterCard) -> ModelCard:
     title = f"{base.card.name}, adapted by {card.method} to {', '.join(card.labels)}"
     source = f"adapted from {base.card.name}"
     return replace(
-        card.kind.card(base.card), name=card.name, title=title, base=base.card.name, source=source, scores=card.metrics
+        card.kind.card(base.card),
+        name=card.name,
+        sha256=card.sha256,
+        title=title,
+        base=base.card.name,
+        source=source,
+        scores=card.metrics,
     )
 
 

@@ -78,6 +78,8 @@ def prepared(kind: Kind, base: Base, method: Method, *, seed: int = 0) -> tuple[
     """
     torch.manual_seed(seed)
     network = kind.network(base)
+    # Before anything is added: PEFT looks at its weights in the order that it has made them in.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     groups = list(method.prepare(network, kind.anatomy(base)))
     new = [p for part in kind.always for p in network.get_submodule(part).parameters()]
     for parameter in new:

@@ -92,9 +92,7 @@ class Lesson:
 
     def prepared(self) -> tuple[nn.Module, Sequence[Group]]:
         """Return the network, ready to learn, and what of it learns."""
-        network, groups = prepared(self.kind, self.base, self.how, seed=self.course.seed)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-        return network, groups
+        return prepared(self.kind, self.base, self.how, seed=self.course.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +141,17 @@ def teach(
     """
     network, groups = lesson.prepared()
     card = replace(lesson.card, name=name, made_with=made_with(), sizes=_sizes(network))
-    differs = {"name", "made_with", "metrics", "licence", "base_file", "sizes"}  # or may, in a run that goes on
+    differs = {
+        "name",
+        "made_with",
+        "metrics",
+        "licence",
+        "base_file",
+        "sizes",
+        "sha256",
+    }  # or may, in a run that goes on
     about = {key: value for key, value in asdict(card).items() if key not in differs}
     about["images"] = lesson.course.images
     about = json.loads(json.dumps(about))  # as a run that goes on reads it
     result = fit(network, lesson.task(network), lesson.loop, out, groups=groups, config=about, on_step=on_step)
-    save_adapter(out, card, learnt_of(network, result.average))
-    return card, result
+    return save_adapter(out, card, learnt_of(network, result.average)), result

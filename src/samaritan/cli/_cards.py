@@ -28,7 +28,11 @@ def show(
     if as_json_:
         typer.echo(as_json({**fields, "checkpoint": checkpoint}))
         return
-    told = {key: value for key, value in checkpoint.items() if value and key != "state"}
+    told = {key: value for key, value in checkpoint.items() if value and key not in ("state", "unverified")}
+    if files := checkpoint.get("unverified"):
+        told["unverified"] = (
+            f"{', '.join(files)}: nobody has published a SHA-256; what is fetched first is taken for it"
+        )
     typer.echo(_card({**fields, "checkpoint": checkpoint["state"], **told}))
 
 
@@ -73,6 +77,7 @@ def checkpoint_fields(name: str) -> dict[str, Any]:
         "url": known.url,
         "licence_url": known.licence_url,
         "accept_licence": known.accept,
+        "unverified": [part.file for part in known.parts if not part.hashes],
     }
 
 
@@ -83,7 +88,9 @@ def _card(fields: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    entries = [f"{k}: {v:.4g}" for k, v in value.items()] if isinstance(value, dict) else value
+    entries: object = value
+    if isinstance(value, dict):
+        entries = [f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in value.items()]
     if not isinstance(entries, list):
         return str(value)
     joined = ", ".join(map(str, entries))

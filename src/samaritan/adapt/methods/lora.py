@@ -60,7 +60,7 @@ class Lora:
         peft = _peft()
         frozen(module)
         _part_fused(module, anatomy)
-        names = self._targets(module, anatomy)
+        names = [name for name in self._targets(module, anatomy) if self.suits(module.get_submodule(name))]
         if not names:
             raise TrainingError(
                 got=f"low-rank updates of layers '{self.layers}' in {self.where}, of which the network has none",
@@ -76,6 +76,10 @@ class Lora:
                 if anatomy.part_of(name) == "decoder":
                     parameter.requires_grad = "lora_" in name or not self._is_beside(name, names)
         return learning(module, self.rate)
+
+    def suits(self, _layer: nn.Module) -> bool:
+        """Whether a layer can have a product beside it."""
+        return True
 
     def merge(self, module: nn.Module, _anatomy: Anatomy) -> None:
         """Add the products to the weights that they are beside, and make parted layers one again."""
@@ -115,6 +119,11 @@ class Dora(Lora):
     title: ClassVar[str] = "low-rank updates of directions, with lengths"
     source: ClassVar[str] = "Liu et al. 2024, arXiv:2402.09353"
     weight_decomposed: ClassVar[bool] = True
+
+    def suits(self, layer: nn.Module) -> bool:
+        """Whether all channels have a length: those of a silent one would be divided by 0."""
+        weight = cast("Tensor", layer.weight)
+        return bool(weight.flatten(1).norm(dim=1).min() > 0)
 
 
 class _Parted(nn.Module):
