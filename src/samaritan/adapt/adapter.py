@@ -175,7 +175,7 @@ def adapted(folder: Path) -> tuple[nn.Module, Base, AdapterCard]:
     if (found := sha256_of(folder / WEIGHTS)) != card.sha256:
         raise ChecksumError(
             got=f"{folder / WEIGHTS} with SHA-256 {found[:12]}…",
-            wanted=f"{card.sha256[:12]}…, as its card says",
+            wanted=f"{card.sha256[:12]}…, as its card says" if card.sha256 else "a card that says it, of this version",
             fix="Take both files of one adapter, or the same line of samaritan adapt again",
         )
     network, _ = prepared(card.kind, base, settings_of(card.method, card.settings))
