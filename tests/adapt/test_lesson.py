@@ -11,10 +11,16 @@ from samaritan.adapt.adapter import CARD, WEIGHTS, AdapterCard, adapted, save_ad
 from samaritan.adapt.base import base_of
 from samaritan.adapt.census import Looks, census
 from samaritan.adapt.kind import Course
-from samaritan.adapt.lesson import Lesson, expect, teach
+from samaritan.adapt.lesson import Expected, Lesson, affordable, expect, teach
 from samaritan.adapt.methods import METHODS
 from samaritan.adapt.prompted.kind import Prompted
-from samaritan.core.errors import CheckpointMismatchError, ChecksumError, TrainingError, WeightsError
+from samaritan.core.errors import (
+    CheckpointMismatchError,
+    ChecksumError,
+    OutOfMemoryBudgetError,
+    TrainingError,
+    WeightsError,
+)
 from samaritan.core.prompts import Box, Prompts
 from samaritan.infer.cache import content_key
 from samaritan.infer.embedder import Embedder
@@ -131,3 +137,43 @@ def test_every_method_is_taught_and_loaded(lesson, tmp_path, method):
     network, _, card = adapted(tmp_path / "run")
     assert card.method == method
     assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_batches_that_memory_does_not_suffice_for_are_halved(lesson, monkeypatch):
+    asked = []
+
+    def expect_of(one):
+        asked.append((one.course.images, one.accumulate))
+        if one.course.images > 3:
+            raise (
+                torch.OutOfMemoryError
+                if one.course.images > 7
+                else RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            )
+        return Expected(1, 2, 0.1, 3)
+
+    monkeypatch.setattr("samaritan.adapt.lesson.expect", expect_of)
+    large = replace(lesson, course=replace(lesson.course, images=13))
+    found, _ = affordable(large)
+    assert asked == [(13, 1), (6, 3), (3, 6)]
+    assert found.loop.accumulate == 6
+    monkeypatch.setattr("samaritan.adapt.lesson.expect", lambda _: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(OutOfMemoryBudgetError, match="even with one picture"):
+        affordable(large)
+    monkeypatch.setattr("samaritan.adapt.lesson.expect", lambda _: (_ for _ in ()).throw(RuntimeError("other")))
+    with pytest.raises(RuntimeError, match="other"):
+        affordable(large)
+
+
+def test_checkpointing_changes_no_gradient(lesson):
+    gradients = []
+    for one in (lesson, replace(lesson, checkpointing=True)):
+        network, _ = one.prepared()
+        torch.manual_seed(0)
+        sum(one.task(network).losses(network.eval(), one.task(network).batch(0)).values()).backward()
+        gradients.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
+    first, second = gradients
+    assert first.keys() == second.keys()
+    assert any(name.startswith("encoder.backbone.stages") for name in first)
+    for name, gradient in first.items():
+        torch.testing.assert_close(second[name], gradient, rtol=1e-3, atol=1e-5)

@@ -14,12 +14,14 @@ from torch import nn
 
 from samaritan.adapt.adapter import AdapterCard, fingerprint, save_adapter, settings_dict
 from samaritan.adapt.base import Base
+from samaritan.adapt.checkpointing import forget
 from samaritan.adapt.journal import Entry
 from samaritan.adapt.kind import Course, Kind, encoder_learns, prepared
 from samaritan.adapt.learnt import learnt_of
 from samaritan.adapt.loop import Group, Result, Settings, Task, fit
 from samaritan.adapt.methods import Method, settings_of
 from samaritan.adapt.provenance import made_with
+from samaritan.core.errors import OutOfMemoryBudgetError
 from samaritan.core.process import peak_rss
 
 _AVERAGED = 0.2  # of a run: how far the average that is kept reaches back
@@ -41,8 +43,10 @@ class Lesson:
         Name of the method and its settings.
     course
         What it is taught from.
-    workers, device
-        Of the loop.
+    workers, device, accumulate
+        Of the loop; with ``accumulate``, pictures of so many batches learn in one step.
+    checkpointing
+        Whether the encoder's blocks compute their features again for their gradients: less memory for more time.
     """
 
     base: Base
@@ -52,6 +56,8 @@ class Lesson:
     course: Course
     workers: int = 0
     device: str = "auto"
+    accumulate: int = 1
+    checkpointing: bool = False
 
     @property
     def how(self) -> Method:
@@ -70,7 +76,7 @@ class Lesson:
         decay = max(0.0, 1 - 1 / max(1.0, _AVERAGED * steps))
         return Settings(
             steps=steps, seed=self.course.seed, workers=self.workers, device=self.device, gradient_norm=2.0,
-            average_decay=decay, save_every_s=_SAVED_S,
+            average_decay=decay, save_every_s=_SAVED_S, accumulate=self.accumulate,
         )  # fmt: skip
 
     @property
@@ -92,7 +98,10 @@ class Lesson:
 
     def prepared(self) -> tuple[nn.Module, Sequence[Group]]:
         """Return the network, ready to learn, and what of it learns."""
-        return prepared(self.kind, self.base, self.how, seed=self.course.seed)
+        network, groups = prepared(self.kind, self.base, self.how, seed=self.course.seed)
+        if self.checkpointing:
+            forget(network, self.kind.anatomy(self.base))
+        return network, groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,40 @@ def expect(lesson: Lesson) -> Expected:
         optimiser.step()
         optimiser.zero_grad()
         seconds.append(time.perf_counter() - started)
-    return Expected(**_sizes(network), step_s=min(seconds), memory=peak_rss())
+    return Expected(**_sizes(network), step_s=lesson.accumulate * min(seconds), memory=peak_rss())
+
+
+def affordable(lesson: Lesson) -> tuple[Lesson, Expected]:
+    """Return a lesson that memory suffices for, and what it takes: batches are halved until it does.
+
+    What is halved learns in as many more batches a step, so that as many pictures learn in each.
+
+    Raises
+    ------
+    OutOfMemoryBudgetError
+        If it does not suffice for a single picture.
+    """
+    while True:
+        try:
+            return lesson, expect(lesson)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_of_memory(error):
+                raise
+            images = lesson.course.images
+            if images == 1:
+                raise OutOfMemoryBudgetError(
+                    got=f"too little memory for {lesson.base.card.name} and {lesson.method}, even with one picture",
+                    wanted="more memory, or a method that needs less",
+                    fix="Take --checkpointing, --method decoder, or a smaller model",
+                ) from error
+        fewer = replace(lesson.course, images=images // 2)
+        lesson = replace(lesson, course=fewer, accumulate=lesson.accumulate * -(-images // fewer.images))
+
+
+def _is_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says that there is no memory: PyTorch says so on the CPU in words alone."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
 
 
 def _sizes(network: nn.Module) -> dict[str, int]:
@@ -152,6 +194,7 @@ def teach(
     }  # or may, in a run that goes on
     about = {key: value for key, value in asdict(card).items() if key not in differs}
     about["images"] = lesson.course.images
+    about["checkpointing"] = lesson.checkpointing
     about = json.loads(json.dumps(about))  # as a run that goes on reads it
     result = fit(network, lesson.task(network), lesson.loop, out, groups=groups, config=about, on_step=on_step)
     return save_adapter(out, card, learnt_of(network, result.average)), result

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samaritan.adapt.base import Base
     from samaritan.adapt.census import Census
     from samaritan.adapt.kind import Kind
+    from samaritan.adapt.lesson import Lesson
     from samaritan.cli._progress import Report
     from samaritan.data import DataSet
 
@@ -85,6 +86,9 @@ def adapt(
     images: Annotated[int, typer.Option(min=1, max=256, help="Pictures a step.")] = 8,
     window: Annotated[str | None, typer.Option(metavar="NAME|C,W", help="Window of CT, as for segment.")] = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes that make batches.")] = 0,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Less memory for more time: features are computed twice.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights, on the CPU.")] = 0,
     device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take. Nothing is kept.")] = False,
@@ -101,7 +105,7 @@ def adapt(
         from samaritan.adapt.base import base_of
         from samaritan.adapt.census import Looks, census
         from samaritan.adapt.kind import Course
-        from samaritan.adapt.lesson import Lesson, expect, teach
+        from samaritan.adapt.lesson import Lesson, affordable, teach
         from samaritan.adapt.methods import settings_of
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(what="adapting a model", extra="adapt") from error
@@ -122,13 +126,15 @@ def adapt(
         course = Course(data=taught, census=found, looks=looks, steps=steps or 1, images=images, seed=seed)
         lesson = Lesson(
             base=base, kind=_kind(task, base, found, head, side), method=method, settings=settings, course=course,
-            workers=workers, device=device,
+            workers=workers, device=device, checkpointing=checkpointing,
         )  # fmt: skip
-        expected = expect(lesson) if dry_run or not steps else None
-    if not steps:
-        assert expected is not None  # noqa: S101  # it was looked at
-        steps = _steps_of(output) or max(1, round(minutes * 60 / expected.step_s))
-    lesson = replace(lesson, course=replace(course, steps=steps))
+        lesson, expected = (lesson, None) if (begun := _begun(output)) and not dry_run else affordable(lesson)
+    if expected is None:
+        lesson = _as_begun(lesson, begun)
+        steps = steps or begun["steps"]
+    else:
+        steps = steps or max(1, round(minutes * 60 / expected.step_s))
+    lesson = replace(lesson, course=replace(lesson.course, steps=steps))
     if dry_run and expected:
         told = asdict(expected) | {"steps": steps, "cases": len(taught.cases), "held_out": len(held.cases)}
         typer.echo(as_json(told) if as_json_ else expectation(told))
@@ -143,7 +149,7 @@ def adapt(
         "output": str(output), "base": card.base, "task": task, "method": method, "steps": steps,
         "labels": list(card.labels),
         "cases": card.data, "held_out": len(held.cases), "empty": list(found.empty), "scores": outcome.scores,
-        "warnings": [*warnings_of(found, held), *result.warnings, *outcome.warnings],
+        "warnings": [*warnings_of(found, held), *_halved(lesson, images), *result.warnings, *outcome.warnings],
         "report": None if outcome.page is None else str(outcome.page),
     }  # fmt: skip
     typer.echo(as_json(told) if as_json_ else in_words(told))
@@ -201,15 +207,28 @@ def _parted(data: DataSet, share: float, seed: int) -> tuple[DataSet, DataSet]:
     return taught, held
 
 
-def _steps_of(run: Path) -> int | None:
-    """Return how many steps a run that was begun has: another speed of the machine is no other run."""
+def _begun(run: Path) -> dict[str, int]:
+    """Return steps, pictures and batches a step of a run that was begun; nothing of one that was not."""
     import json
 
     path = run / "config.json"
-    if not path.is_file():
-        return None
-    steps = json.loads(path.read_text(encoding="utf-8")).get("steps")
-    return steps if isinstance(steps, int) else None
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = {name: told.get(name) for name in ("steps", "images", "accumulate")}
+    return {name: n for name, n in found.items() if isinstance(n, int)} if None not in found.values() else {}
+
+
+def _halved(lesson: Lesson, images: int) -> list[str]:
+    if lesson.course.images == images:
+        return []
+    return [f"memory did not suffice for {images} pictures at once: {lesson.accumulate} batches of "
+            f"{lesson.course.images} learnt in each step"]  # fmt: skip
+
+
+def _as_begun(lesson: Lesson, begun: Mapping[str, int]) -> Lesson:
+    """Return a lesson with batches as they were halved when its run began: another machine's memory is no other run."""
+    if begun["images"] * begun["accumulate"] < lesson.course.images or begun["images"] > lesson.course.images:
+        return lesson  # other pictures are wanted: it is another run
+    return replace(lesson, course=replace(lesson.course, images=begun["images"]), accumulate=begun["accumulate"])
 
 
 def _counted(report: Report | None, total: int, done: int) -> None:
