@@ -352,7 +352,7 @@ def test_twice_in_a_row_is_refused_and_the_first_stays(tmp_path):
     (tmp_path / "bundle").mkdir()
     said = []
     exporting.export(model(), tmp_path / "bundle", images=[picture()], progress=lambda *args: said.append(args))
-    stages = ["Writing the graphs", "Comparing with the original"]
+    stages = ["Writing the graphs", "Comparing with the original", "Comparing on onnxruntime"]
     assert said == [(name, n, n) for name in stages for n in (0, 1)]
     for _ in range(2):
         with pytest.raises(WriteError, match="not empty"):
