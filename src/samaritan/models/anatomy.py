@@ -26,6 +26,9 @@ class Anatomy:
         Linear layers whose output is query, key and value, one after the other.
     apart
         Linear layers that give the query, or the value, alone.
+    entry, neck
+        The module that the picture goes into, and the one that the embedding, or the coarsest part of it, comes out of:
+        (n, channels, rows, columns).
     channels_last
         Whether the features of blocks are (n, ..., channels), as in transformers, or (n, channels, rows, columns).
     """
@@ -38,6 +41,8 @@ class Anatomy:
     mlp: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    entry: tuple[str, ...] = ()
+    neck: tuple[str, ...] = ()
     channels_last: bool = False
 
     def within(self, name: str) -> Anatomy:

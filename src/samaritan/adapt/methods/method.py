@@ -58,6 +58,7 @@ for _name, _target in {
     "adaptformer": "bottlenecks:AdaptFormer",
     "medical-sam-adapter": "bottlenecks:MedicalSamAdapter",
     "sam-med2d": "gated:Gated",
+    "ladder": "ladder:Ladder",
 }.items():
     METHODS.register(_name, f"samaritan.adapt.methods.{_target}")
 

@@ -104,6 +104,8 @@ ANATOMY = replace(
     attention=("image_encoder.layers.*.blocks.*.attn",),
     mlp=("image_encoder.layers.*.blocks.*.mlp",),
     fused=(),
+    entry=("image_encoder",),
+    neck=("image_encoder.neck",),
 )
 FAMILY = Family(
     title="Segment Anything with a TinyViT encoder",

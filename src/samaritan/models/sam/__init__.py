@@ -98,6 +98,8 @@ ANATOMY = Anatomy(
         "mask_decoder.transformer.final_attn_token_to_image.q_proj",
         "mask_decoder.transformer.final_attn_token_to_image.v_proj",
     ),
+    entry=("vision_encoder",),
+    neck=("vision_encoder.neck",),
     channels_last=True,
 )
 FAMILY = Family(

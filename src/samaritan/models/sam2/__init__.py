@@ -62,6 +62,7 @@ ANATOMY = replace(
     attention=("vision_encoder.backbone.blocks.*.attn",),
     mlp=("vision_encoder.backbone.blocks.*.mlp",),
     fused=("vision_encoder.backbone.blocks.*.attn.qkv",),
+    neck=(),  # there are several
 )
 FAMILY = Family(
     title="Segment Anything 2 with a Hiera encoder and a memory of other slices",

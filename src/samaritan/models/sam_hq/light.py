@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -46,5 +47,5 @@ FAMILY = Family(
     rename=around_encoder(to_transformers),
     model=maker(network),
     frame=FrameSpec(1024),
-    anatomy=ANATOMY,
+    anatomy=replace(ANATOMY, entry=()),  # its encoder is asked for early features, not called
 )

@@ -124,6 +124,8 @@ ANATOMY = Anatomy(
     decoder=("decoder",),
     blocks=("encoder.backbone.stages.*.*",),
     apart=("decoder.context.*.query",),
+    entry=("encoder.backbone",),
+    neck=("encoder.top",),
 )
 
 
