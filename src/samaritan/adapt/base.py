@@ -75,11 +75,11 @@ def base_of(name: str, *, weights: Path | None = None) -> Base:
     WeightsError, UnknownNameError
         As ``load_model``.
     """
-    from samaritan.adapt.bases.planar import base  # noqa: PLC0415 - transformers take seconds
-    from samaritan.models.published import open_file, open_published, published_names  # noqa: PLC0415 - as above
-
     if name in BASES and weights is None:
         return BASES.get(name)()
+    from samaritan.adapt.bases.planar import base  # noqa: PLC0415 - transformers take seconds, which others need not
+    from samaritan.models.published import open_file, open_published, published_names  # noqa: PLC0415 - as above
+
     if name in published_names():
         return base(open_published(name, weights=weights))
     path = weights or Path(name)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from samaritan.adapt import placement
 from samaritan.adapt.prompted.view import View, anchor_of
-from samaritan.data.synthesis import smooth_noise, spoil
+from samaritan.data.synthesis import spoil
 from samaritan.models.planar import FrameSpec
 from samaritan.models.tiny.zoom import stretched
 
@@ -21,7 +20,6 @@ ZOOM = (1.2, 2.6)  # side of a crop around one object, over the longer side of t
 ZOOM_SHARE, WHOLE_SHARE = 0.85, 0.06  # of crops around one object, and of whole views; the others are at any scale,
 LONG_SIDES = (192, 640)  # the view's long side in pixels, as objects in windows that are too large for them
 SPOIL_SHARE = 0.65  # of the real crops; the others are as they come
-BENT_SHARE, BEND = 0.4, 0.025  # of the crops that are bent, by up to so much of their side
 MIN_VISIBLE_PX = 20
 
 
@@ -43,15 +41,7 @@ def crop(view: View, size: int, rng: np.random.Generator, *, source: str) -> Sam
     anchor = np.isin(view.parts, members)
     if not anchor.any():
         return None
-    matrix = _placement(anchor, size, rng)
-    sources = _sources(matrix, size, rng)
-    mask = np.isin(cv2.remap(view.parts, *sources, cv2.INTER_NEAREST), members)
-    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
-        return None
-    valid = cv2.remap(np.ones(view.parts.shape, np.uint8), *sources, cv2.INTER_NEAREST) > 0
-    image = _resample(view.image, sources, shrink=float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))))
-    image[~valid] = 0.0
-    return Sample(image, valid, mask, source)
+    return _cut(view, members, _placement(anchor, size, rng), size, rng, source=source)
 
 
 def zoomed(view: View, size: int, rng: np.random.Generator) -> Sample | None:
@@ -69,16 +59,12 @@ def whole(view: View, size: int, rng: np.random.Generator, *, frame: FrameSpec, 
         return None
     letterbox = frame.letterbox(view.parts.shape[::-1])
     matrix = placement.nearly(letterbox, rng, mirror=True) if changed else placement.exactly(letterbox)
-    where = placement.sources(matrix, size, rng if changed else None)
-    mask = np.isin(placement.nearest(view.parts, where), anchor_of(view, rng))
-    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
-        return None
-    valid = placement.nearest(np.ones(view.parts.shape, np.uint8), where) > 0
-    seen = placement.shown(view.image, matrix, where)
-    image = np.repeat(seen[..., None], 3, axis=2) if seen.ndim == 2 else seen
-    image = spoil(image, rng) if changed and rng.random() < SPOIL_SHARE else image
-    image[~valid] = 0.0
-    return Sample(image, valid, mask, view.case)
+    sample = _cut(view, anchor_of(view, rng), matrix, size, rng if changed else None, source=view.case)
+    if sample is None or not changed or rng.random() > SPOIL_SHARE:
+        return sample
+    image = spoil(sample.image, rng)
+    image[~sample.valid] = 0.0
+    return replace(sample, image=image)
 
 
 def finished(sample: Sample, rng: np.random.Generator, *, spoilt: bool) -> Sample:
@@ -125,20 +111,17 @@ def _target(
     return np.asarray(whole if view_fits else anywhere)
 
 
-def _sources(matrix: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return where in the view each pixel of the crop comes from, x and y (size, size); now and then bent."""
-    rows, columns = np.mgrid[0:size, 0:size].astype(np.float32)
-    if rng.random() < BENT_SHARE:
-        amount, grain = np.float32(rng.uniform(0, BEND) * size), size * rng.uniform(0.15, 0.4)
-        columns = columns + amount * smooth_noise((size, size), grain, rng)
-        rows = rows + amount * smooth_noise((size, size), grain, rng)
-    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
-    return tuple(row[0] * columns + row[1] * rows + row[2] for row in inverse)
-
-
-def _resample(image: Array, sources: tuple[Array, Array], *, shrink: float) -> Array:
-    """Return RGB float32 (size, size, 3) from there, smoothed before shrinking."""
-    if shrink < 0.8:
-        image = cv2.GaussianBlur(image, (0, 0), 0.5 / shrink)
-    warped = cv2.remap(image, *sources, cv2.INTER_LINEAR).astype(np.float32)
-    return np.repeat(warped[..., None], 3, axis=2) if warped.ndim == 2 else warped
+def _cut(
+    view: View, members: tuple[int, ...], matrix: Array, size: int, rng: np.random.Generator | None, *, source: str
+) -> Sample | None:
+    """Return what of a view a matrix brings into a frame, with an object of it; bent now and then, with a generator."""
+    assert view.image is not None  # noqa: S101  # whoever asks has looked
+    where = placement.sources(matrix, size, rng)
+    mask = np.isin(placement.nearest(view.parts, where), members)
+    if np.count_nonzero(mask) < MIN_VISIBLE_PX:
+        return None
+    valid = placement.nearest(np.ones(view.parts.shape, np.uint8), where) > 0
+    seen = placement.shown(view.image, matrix, where)
+    image = np.repeat(seen[..., None], 3, axis=2) if seen.ndim == 2 else seen
+    image[~valid] = 0.0
+    return Sample(image, valid, mask, source)
